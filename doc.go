@@ -1,0 +1,2 @@
+// Package sallyport guards Model Context Protocol servers.
+package sallyport
