@@ -12,6 +12,7 @@ type Kind string
 const (
 	AuthSuccess       Kind = "auth_success"        // a credential was verified (not repeated while it is cached)
 	AuthFailed        Kind = "auth_failed"         // a credential was refused
+	AuthRequired      Kind = "auth_required"       // nothing was presented: the challenge was sent; counts for nothing
 	TokenExpired      Kind = "token_expired"       // a genuine token past its time: normal, counts for nothing
 	APIKeyUsed        Kind = "api_key_used"        // an API key was accepted (not repeated while it is cached)
 	CallAllowed       Kind = "call_allowed"        // a message may go to its upstream
@@ -20,6 +21,8 @@ const (
 	RateLimitExceeded Kind = "rate_limit_exceeded" // a bucket was empty
 	InputRejected     Kind = "input_rejected"      // malformed message or invalid arguments
 	AddressRefused    Kind = "address_refused"     // Host, Origin or an address decision said no
+	SessionRefused    Kind = "session_refused"     // a session that is not the caller's, or no longer lives
+	UpstreamFailed    Kind = "upstream_failed"     // a call was refused because its upstream could not be asked
 	SessionStarted    Kind = "session_started"
 	SessionEnded      Kind = "session_ended"
 	StreamEnded       Kind = "stream_ended" // a live stream was cut: revoked, expired or blocked

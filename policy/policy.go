@@ -64,6 +64,7 @@ func Compile(c Config) (*Rules, error) {
 	if err := r.compileRoles(c.Roles); err != nil {
 		return nil, err
 	}
+	r.servers[SecurityServer] = securityMapping()
 	for i := range c.Rules {
 		if err := r.compileRule(i, &c.Rules[i]); err != nil {
 			return nil, err
@@ -148,6 +149,16 @@ func (r *Rules) compileRule(i int, rule *Rule) error {
 		return fmt.Errorf("permission rule %d: set exactly one of tool, prompt, resource and method", i+1)
 	}
 	return nil
+}
+
+// SecurityServer is the name of Sallyport's own MCP server. No other server can have it: it is a built-in resource.
+const SecurityServer = "security"
+
+// securityMapping says what each tool of Sallyport's own MCP server needs.
+func securityMapping() *mapping {
+	m := &mapping{}
+	m.byKind[Tool] = []mapped{{pattern: "get_security_audit", require: "metrics:view", label: "built-in"}}
+	return m
 }
 
 // Roles returns the roles the policy was compiled from, in order.
