@@ -1,4 +1,8 @@
-// Package ratelimit computes token buckets. It is pure: the time is always given, nothing is read from a clock.
+// Package ratelimit computes token buckets and says which buckets a request draws from. For most uses make a Table from
+// the operator's Limits and hand the draws it lists to a Buckets. It keeps no buckets itself, and decides nothing but
+// whether a bucket has enough. It is pure: the time is always given, nothing is read from a clock.
+//
+// Its invariant: within any span of time a bucket grants at most its capacity plus its refill over that span.
 package ratelimit
 
 import (
@@ -27,11 +31,13 @@ const (
 	PrincipalTool
 )
 
-// Key names a bucket. It is comparable, so that looking one up allocates nothing.
+// Key names a bucket. It is comparable, so that looking one up allocates nothing. All fields together are the name: a
+// store that writes keys as text must keep them apart (IDs may contain any byte).
 type Key struct {
-	Layer Layer
-	ID    string
-	Sub   string
+	Layer  Layer
+	ID     string // address group or principal; empty for Global and Tool
+	Sub    string // tool
+	Server string // server of the tool
 }
 
 // Draw asks for Cost tokens of one bucket.
