@@ -126,13 +126,16 @@ func (l Limit) interval() (ns float64, ok bool) {
 	return math.Ceil(ns), true
 }
 
-// limit is where spans saturate: 2^62 ns, 146 years.
-const limit = 1 << 62
+// Where numbers saturate, in nanoseconds. A time and two spans fit into an int64.
+const (
+	longest = 1 << 61 // spans: 73 years
+	horizon = 1 << 62 // times: 146 years from 1970, either way
+)
 
 // floor rounds a span down, saturating.
 func floor(ns float64) int64 {
-	if ns >= limit {
-		return limit
+	if ns >= longest {
+		return longest
 	}
 	return int64(ns)
 }
@@ -171,12 +174,12 @@ func nonZero(tat int64) int64 {
 // nanos returns t in Unix nanoseconds. Before 1824 and after 2116 it stands still: no bucket refills then, and no sum
 // of a time and a span overflows.
 func nanos(t time.Time) int64 {
-	const horizon = limit / int64(time.Second)
+	const seconds = horizon / int64(time.Second)
 	switch s := t.Unix(); {
-	case s >= horizon:
-		return limit - 1
-	case s <= -horizon:
-		return -limit
+	case s >= seconds:
+		return horizon - 1
+	case s <= -seconds:
+		return -horizon
 	}
 	return t.UnixNano()
 }
