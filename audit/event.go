@@ -38,8 +38,9 @@ const (
 	ServerStopped     Kind = "server_stopped"
 	StoreDegraded     Kind = "store_degraded"  // a layer answers with its stated fallback
 	StoreRecovered    Kind = "store_recovered" // and this ends it
-	AuditLost         Kind = "audit_lost"      // async mode only: Count events could not be kept
+	AuditLost         Kind = "audit_lost"      // Count events could not be kept: async mode, or notes in durable mode
 	LogRecovered      Kind = "log_recovered"   // a torn tail was cut at start
+	RecordsDeleted    Kind = "records_deleted" // bodies past their retention time were deleted; leaf hashes stay
 )
 
 // Outcome is how it ended.
