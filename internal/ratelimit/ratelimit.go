@@ -31,6 +31,15 @@ const (
 	PrincipalTool
 )
 
+// String returns the layer's name, as records show it; "unknown" for what is no layer.
+func (l Layer) String() string {
+	names := [...]string{"unknown", "global", "global_unauthenticated", "address", "address_wide", "failed_auth", "principal", "tool", "principal_tool"}
+	if int(l) >= len(names) {
+		return names[0]
+	}
+	return names[l]
+}
+
 // Key names a bucket. It is comparable, so that looking one up allocates nothing. All fields together are the name: a
 // store that writes keys as text must keep them apart (IDs may contain any byte).
 type Key struct {

@@ -259,6 +259,14 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestLayerNames(t *testing.T) {
+	for l, want := range map[ratelimit.Layer]string{0: "unknown", ratelimit.Global: "global", ratelimit.FailedAuth: "failed_auth", ratelimit.PrincipalLayer: "principal", ratelimit.PrincipalTool: "principal_tool", ratelimit.PrincipalTool + 1: "unknown"} {
+		if got := l.String(); got != want {
+			t.Errorf("%d: %q, want %q", l, got, want)
+		}
+	}
+}
+
 func TestTableRefusesBadLimits(t *testing.T) {
 	bad := ratelimit.Limit{Capacity: -1, Refill: 1}
 	for name, l := range map[string]ratelimit.Limits{
