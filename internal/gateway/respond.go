@@ -1,0 +1,213 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/sallyport-mcp/sallyport/audit"
+	"github.com/sallyport-mcp/sallyport/internal/guard"
+	"github.com/sallyport-mcp/sallyport/internal/upstream"
+	"github.com/sallyport-mcp/sallyport/internal/wire"
+)
+
+// refusal is a no of the gateway itself: a message that is malformed or out of place.
+type refusal struct {
+	status  int
+	code    int
+	message string
+	kind    audit.Kind
+	id      jsontext.Value
+	data    jsontext.Value
+}
+
+func (e *refusal) Error() string { return e.message }
+
+func refused(status, code int, message string) *refusal {
+	return &refusal{status: status, code: code, message: message, kind: audit.InputRejected}
+}
+
+var (
+	errNoSuchPath = refused(http.StatusNotFound, wire.CodeInvalidRequest, "no such endpoint")
+	errClientGone = errors.New("the client is gone")
+)
+
+// response is what a caller is told about an error.
+type response struct {
+	status     int
+	code       int
+	message    string
+	data       jsontext.Value
+	retryAfter time.Duration
+}
+
+// reject records that a message was not acceptable and returns the error to answer with.
+func (x *exchange) reject(err error) error {
+	r := describe(err)
+	d := &guard.Denial{Kind: audit.InputRejected, Status: r.status, Rule: "protocol", Reason: r.message}
+	if own, ok := errors.AsType[*refusal](err); ok {
+		d.Kind = own.kind
+	}
+	meta := guard.Meta{Session: x.session.hash, Body: x.body}
+	var call = x.named()
+	if recorded := x.caller.Reject(x.r.Context(), call, meta, d); recorded != d {
+		return recorded // the record could not be kept
+	}
+	return err
+}
+
+// describe turns any error into what the caller is told. It is the only function that does, and what it does not know
+// is "internal error".
+func describe(err error) response {
+	if d, ok := errors.AsType[*guard.Denial](err); ok {
+		return describeDenial(d)
+	}
+	if e, ok := errors.AsType[*wire.ParseError](err); ok {
+		return response{status: e.Status, code: e.Code, message: e.Reason}
+	}
+	if e, ok := errors.AsType[*refusal](err); ok {
+		return response{status: e.status, code: e.code, message: e.message, data: e.data}
+	}
+	for _, known := range upstreamErrors {
+		if errors.Is(err, known.err) {
+			return known.response
+		}
+	}
+	return response{status: http.StatusInternalServerError, code: wire.CodeInternal, message: "internal error"}
+}
+
+// upstreamErrors says what a caller is told when the server behind us did not answer as it should.
+var upstreamErrors = []struct {
+	err error
+	response
+}{
+	{upstream.ErrTimeout, response{status: http.StatusGatewayTimeout, code: wire.CodeUpstreamTimeout, message: "the server did not answer in time"}},
+	{upstream.ErrSessionGone, response{status: http.StatusNotFound, code: wire.CodeInvalidRequest, message: "session not found"}},
+	{upstream.ErrBusy, response{status: http.StatusServiceUnavailable, code: wire.CodeBusy, message: "the server takes no more sessions now", retryAfter: 5 * time.Second}},
+	{upstream.ErrTooLarge, response{status: http.StatusBadGateway, code: wire.CodeUpstreamProtocol, message: "the server's answer is too large"}},
+	{upstream.ErrProtocol, response{status: http.StatusBadGateway, code: wire.CodeUpstreamProtocol, message: "the server broke the protocol"}},
+	{upstream.ErrUnavailable, response{status: http.StatusBadGateway, code: wire.CodeUpstreamUnavailable, message: "the server is not reachable"}},
+	{errRevoked, response{status: http.StatusUnauthorized, code: wire.CodeUnauthenticated, message: "the credential is no longer accepted"}},
+	{errStopping, response{status: http.StatusServiceUnavailable, code: wire.CodeUpstreamUnavailable, message: "the gateway is stopping", retryAfter: time.Second}},
+	{context.DeadlineExceeded, response{status: http.StatusGatewayTimeout, code: wire.CodeUpstreamTimeout, message: "the server did not answer in time"}},
+}
+
+func describeDenial(d *guard.Denial) response {
+	r := response{status: d.Status, retryAfter: d.RetryAfter}
+	switch {
+	case d.Kind == audit.PermissionDenied:
+		r.code, r.message = wire.CodePermissionDenied, fmt.Sprintf("permission %q is required", d.Permission)
+		r.data = encode(map[string]any{"permission": d.Permission})
+	case d.Status == http.StatusTooManyRequests:
+		r.code, r.message = wire.CodeRateLimited, "rate limit exceeded: retry after "+seconds(d.RetryAfter)+" s"
+		r.data = encode(map[string]any{"retryAfter": retrySeconds(d.RetryAfter), "limit": d.Rule})
+	case d.Pointer != "" || d.Detail != "":
+		r.code, r.message = wire.CodeInvalidParams, "invalid arguments at "+strconv.Quote(d.Pointer)+": "+d.Detail
+		r.data = encode(map[string]any{"pointer": d.Pointer})
+	case d.Status == http.StatusUnauthorized:
+		r.code, r.message = wire.CodeUnauthenticated, "authentication is required"
+		if d.Kind != audit.AuthRequired {
+			r.message = "the credential is not accepted"
+		}
+	case d.Status == http.StatusServiceUnavailable:
+		r.code, r.message = wire.CodeUnavailable, "temporarily unavailable: nothing was run, try again"
+	case d.Status == http.StatusBadGateway:
+		r.code, r.message = wire.CodeUpstreamUnavailable, "the server is not reachable"
+	case d.Status == http.StatusForbidden:
+		r.code, r.message = wire.CodePermissionDenied, "forbidden"
+	default:
+		r.code, r.message = wire.CodeInvalidRequest, "the request is not acceptable: "+d.Reason
+	}
+	return r
+}
+
+// fail answers with an error, if the answer has not begun. Failures that are ours are logged with their cause.
+func (x *exchange) fail(err error) {
+	if x.status != 0 || errors.Is(err, errClientGone) || errors.Is(err, context.Canceled) {
+		return
+	}
+	r := describe(err)
+	if r.status >= http.StatusInternalServerError {
+		x.gateway.log.Warn("request failed", "server", x.serverName(), "status", r.status, "err", err)
+	}
+	d, _ := errors.AsType[*guard.Denial](err)
+	h := x.w.Header()
+	if r.retryAfter > 0 {
+		h.Set("Retry-After", seconds(r.retryAfter))
+	}
+	x.challenge(r.status, d)
+	if x.status != 0 {
+		return
+	}
+	_ = x.write(x.softened(r.status, d), "application/json", wire.AppendError(nil, x.id(err), r.code, r.message, r.data))
+}
+
+// softened is the status for clients that take a 4xx for a lost connection. A denial that a scope would cure keeps its
+// status: it carries the challenge.
+func (x *exchange) softened(status int, d *guard.Denial) int {
+	switch {
+	case d == nil || x.message == nil || x.endpoint == nil:
+	case d.Pointer != "" && x.era == wire.Legacy: // the answer the server itself would give
+		return http.StatusOK
+	case x.endpoint.JSONRPCRefusals && !d.Scope && (status == http.StatusForbidden || status == http.StatusTooManyRequests):
+		return http.StatusOK
+	}
+	return status
+}
+
+// challenge sets WWW-Authenticate (RFC 6750 §3, RFC 9728 §5.1).
+func (x *exchange) challenge(status int, d *guard.Denial) {
+	if d == nil || x.endpoint == nil {
+		return
+	}
+	base := fmt.Sprintf("Bearer realm=%q, resource_metadata=%q", x.endpoint.Name, x.metadataURL())
+	switch {
+	case status == http.StatusUnauthorized && d.Kind == audit.AuthRequired:
+		x.w.Header().Set("WWW-Authenticate", base)
+	case status == http.StatusUnauthorized:
+		x.w.Header().Set("WWW-Authenticate", base+`, error="invalid_token", error_description="the credential is not accepted"`)
+	case status == http.StatusForbidden && d.Scope:
+		x.w.Header().Set("WWW-Authenticate", base+fmt.Sprintf(`, error="insufficient_scope", scope=%q`, d.Permission))
+	}
+}
+
+// id is the caller's id as far as it could be read.
+func (x *exchange) id(err error) jsontext.Value {
+	if x.message != nil {
+		return x.message.ID
+	}
+	if e, ok := errors.AsType[*wire.ParseError](err); ok {
+		return e.ID
+	}
+	return nil
+}
+
+func (x *exchange) serverName() string {
+	if x.endpoint == nil {
+		return ""
+	}
+	return x.endpoint.Name
+}
+
+// retrySeconds rounds up: a client that waits that long succeeds.
+func retrySeconds(d time.Duration) int64 {
+	return int64(math.Ceil(math.Min(math.Max(d.Seconds(), 1), 86400)))
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(retrySeconds(d), 10) }
+
+// encode renders data of our own, which always can be.
+func encode(v any) jsontext.Value {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("encoding error data: " + err.Error()) // only strings and numbers of ours come here
+	}
+	return b
+}

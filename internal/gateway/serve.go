@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/sallyport-mcp/sallyport/audit"
+	"github.com/sallyport-mcp/sallyport/internal/guard"
+	"github.com/sallyport-mcp/sallyport/internal/peer"
+	"github.com/sallyport-mcp/sallyport/internal/upstream"
+	"github.com/sallyport-mcp/sallyport/internal/wire"
+	"github.com/sallyport-mcp/sallyport/policy"
+)
+
+// exchange is one HTTP request on its way through the layers. It is used by one goroutine.
+type exchange struct {
+	gateway  *Gateway
+	routes   *routes
+	endpoint *endpoint
+	w        http.ResponseWriter
+	r        *http.Request
+
+	peer     peer.Peer
+	admitted *guard.Admitted
+	caller   *guard.Caller
+	era      wire.Era
+	message  *wire.Message // nil for GET and DELETE
+	body     []byte        // what message was parsed from
+	session  session       // legacy: the session the request belongs to
+	grant    *guard.Grant
+	handle   string // initialize: the sealed id of the new session
+
+	status int // written to the client; 0 while nothing is
+	bytes  int64
+}
+
+// serve is the way of one request. The order of the layers is here and nowhere else.
+func (x *exchange) serve() error {
+	caller, denial := x.admitted.Authenticate(x.r.Context(), x.endpoint.Name)
+	if denial != nil {
+		return denial
+	}
+	x.caller = caller
+	call, err := x.parse()
+	if err != nil {
+		return x.reject(err)
+	}
+	grant, denial := caller.Authorize(x.r.Context(), call, guard.Meta{Session: x.session.hash, Body: x.body})
+	if denial != nil {
+		return denial
+	}
+	x.grant = grant
+	ctx, leave := x.gateway.live.enter(x.r.Context(), caller, x.endpoint.Name)
+	defer leave()
+	err = x.forward(ctx)
+	x.finish(ctx, err)
+	return err
+}
+
+// parse reads the request and decides on one parsed value what it asks for, in which era and session.
+func (x *exchange) parse() (*policy.Call, error) {
+	call := &policy.Call{Server: x.endpoint.Name}
+	switch x.r.Method {
+	case http.MethodPost:
+		if err := x.read(); err != nil {
+			return nil, err
+		}
+		message, err := wire.ParseClient(x.body, wire.Limits{Bytes: x.endpoint.MaxRequest})
+		if err != nil {
+			return nil, err
+		}
+		x.message = message
+		call.Method, call.Target, call.More, call.Arguments = message.Method, message.Target, message.More, message.Arguments
+		if message.Kind == wire.Result || message.Kind == wire.Error {
+			call.Method = policy.MethodReply
+		}
+	case http.MethodGet:
+		call.Method = policy.MethodStream
+	case http.MethodDelete:
+		call.Method = policy.MethodEnd
+	default:
+		return nil, refused(http.StatusMethodNotAllowed, wire.CodeInvalidRequest, "method not allowed: use POST, GET or DELETE")
+	}
+	return call, x.place(call)
+}
+
+// place finds the era and the session of the request (MCP 2025-11-25 and 2026-07-28, transports).
+func (x *exchange) place(call *policy.Call) error {
+	handles := x.r.Header.Values("Mcp-Session-Id")
+	if len(handles) > 1 {
+		return refused(http.StatusBadRequest, wire.CodeInvalidRequest, "more than one Mcp-Session-Id header")
+	}
+	era, err := wire.DecideEra(x.r.Header, x.message, len(handles) == 1)
+	if err != nil {
+		return err
+	}
+	x.era = era
+	if era == wire.Modern {
+		if x.message == nil {
+			return refused(http.StatusMethodNotAllowed, wire.CodeInvalidRequest, "this protocol revision has no GET or DELETE: use POST")
+		}
+		if err := wire.CheckHeaders(x.r.Header, x.message); err != nil {
+			return err
+		}
+	}
+	if x.message != nil && call.Method != policy.MethodReply && !wire.Known(x.message.Method) {
+		status := http.StatusNotFound
+		if era == wire.Legacy {
+			status = http.StatusOK
+		}
+		return refused(status, wire.CodeMethodNotFound, "method not found")
+	}
+	if era == wire.Legacy && len(handles) == 1 {
+		if err := x.openSession(handles[0]); err != nil {
+			return err
+		}
+	}
+	if call.Method == policy.MethodReply && !x.session.answered(x.message.ID) {
+		return refused(http.StatusBadRequest, wire.CodeInvalidRequest, "a response to a request that was not made")
+	}
+	if x.message != nil && x.message.Cursor != nil {
+		return x.openCursor()
+	}
+	return nil
+}
+
+// openSession unseals the session id. It must be this principal's, on this server, and still alive: else 404, upon
+// which a client starts anew (MCP 2025-11-25, session management).
+func (x *exchange) openSession(handle string) error {
+	id, expires, err := x.gateway.sealer.Open(x.bound(wire.Session), handle, x.gateway.now())
+	if err != nil || !x.gateway.sessions.find(handle, expires, &x.session) {
+		e := refused(http.StatusNotFound, wire.CodeInvalidRequest, "session not found")
+		e.kind = audit.SessionRefused
+		return e
+	}
+	x.session.upstream = id
+	return nil
+}
+
+// forward asks the upstream and relays its answer.
+func (x *exchange) forward(ctx context.Context) error {
+	if err := x.speaks(ctx); err != nil {
+		return err
+	}
+	answer, err := x.endpoint.Upstream.RoundTrip(ctx, x.request())
+	if err != nil {
+		return err
+	}
+	return x.relay(ctx, answer)
+}
+
+// request is what the upstream is asked: the message emitted from the parse, and none of the client's headers but the
+// allowed ones.
+func (x *exchange) request() *upstream.Request {
+	r := &upstream.Request{
+		Verb:      x.r.Method,
+		Era:       x.era,
+		Message:   x.message,
+		Session:   x.session.upstream,
+		Version:   x.r.Header.Get("Mcp-Protocol-Version"),
+		Header:    allowed(x.r.Header),
+		Principal: x.caller.Principal,
+	}
+	if x.message == nil {
+		r.LastEventID = x.r.Header.Get("Last-Event-Id")
+	}
+	return r
+}
+
+// allowed picks the headers that go on: argument headers of the modern era, which the upstream compares with the body,
+// and trace context.
+func allowed(h http.Header) http.Header {
+	var out http.Header
+	for name, values := range h {
+		if strings.HasPrefix(name, "Mcp-Param-") || name == "Traceparent" || name == "Tracestate" {
+			if out == nil {
+				out = http.Header{}
+			}
+			out[name] = values
+		}
+	}
+	return out
+}
+
+// bound is what the caller's handles of a kind are tied to.
+func (x *exchange) bound(kind wire.HandleKind) wire.Bound {
+	p := x.caller.Principal
+	return wire.Bound{Issuer: p.Issuer, Subject: p.Subject, Server: x.endpoint.Name, Kind: kind}
+}
