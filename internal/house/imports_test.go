@@ -49,14 +49,15 @@ var mayImport = map[string][]string{
 	// The spine.
 	"internal/guard":    {"policy", "audit", "internal/peer", "internal/ratelimit", "internal/validate"},
 	"internal/upstream": {"policy", "internal/wire", "internal/secret", "internal/fetch"},
-	"internal/gateway":  {"policy", "internal/guard", "internal/peer", "internal/wire", "internal/upstream", "audit"},
+	// The gateway sees every tools/list pass, and that is where the catalogue of arguments learns.
+	"internal/gateway": {"policy", "internal/guard", "internal/peer", "internal/wire", "internal/upstream", "internal/validate", "audit"},
 
 	// Stores and the suites they must pass.
 	"internal/memstore":     stores,
 	"internal/storetest":    stores,
 	"store/sqlite":          stores,
 	"store/redis":           stores,
-	"internal/upstreamtest": {"internal/upstream", "internal/wire"},
+	"internal/upstreamtest": {"policy", "internal/upstream", "internal/wire"}, // A request names its principal.
 
 	// Faces.
 	"internal/admin": {
