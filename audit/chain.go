@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -136,3 +137,15 @@ func (t *Tree) Root() Hash {
 
 // Clone returns an independent copy.
 func (t *Tree) Clone() *Tree { return NewTree(t.size, t.edge) }
+
+// LineTime returns the time of the event in a line and reads nothing else.
+func LineTime(line []byte) (time.Time, error) {
+	_, _, n, err := parseHead(line)
+	if err != nil {
+		return time.Time{}, err
+	}
+	p := parser{rest: line[n:]}
+	p.want(`"time":`)
+	t := p.time()
+	return t, p.err
+}

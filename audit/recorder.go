@@ -152,7 +152,8 @@ func (r *Recorder) Note(e *Event) {
 func (r *Recorder) Lost() uint64 { return r.lost.Load() }
 
 // Close refuses further events, writes what is queued and ends the commit loop. If the log fails it tries until ctx
-// ends; what is not written then is lost and the error says how many. The Log stays open. Further calls wait likewise.
+// ends; what is not written then is lost and the error says how many. If the log hangs, Close returns an error a second
+// after ctx and leaves the commit loop behind. The Log stays open. Further calls wait likewise.
 func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
@@ -162,7 +163,13 @@ func (r *Recorder) Close(ctx context.Context) error {
 	case <-r.done:
 	case <-ctx.Done():
 		r.giveUp.Do(func() { close(r.stop) })
-		<-r.done
+		grace := time.NewTimer(time.Second)
+		defer grace.Stop()
+		select {
+		case <-r.done:
+		case <-grace.C:
+			return fmt.Errorf("closing recorder: the log does not answer: %w", ErrNotRecorded)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,6 +25,9 @@ func (f *Fault) String() string {
 	if f.Seq > 0 {
 		return fmt.Sprintf("record %d: %s", f.Seq, f.Reason)
 	}
+	if f.Until <= f.After {
+		return fmt.Sprintf("checkpoint of %d records: %s", f.Until, f.Reason)
+	}
 	return fmt.Sprintf("records %d to %d: %s", f.After+1, f.Until, f.Reason)
 }
 
@@ -49,6 +52,7 @@ type Verifier struct {
 	goodStored    uint64       // size of the last stored checkpoint that agreed
 	goodGiven     uint64
 	deleted       uint64 // records whose bodies are gone
+	declared      uint64 // records of which a RecordsDeleted record says that their bodies went
 	report        Report
 }
 
@@ -124,7 +128,7 @@ func (v *Verifier) Record(line []byte, kept *Hash) ([]Hash, *Fault) {
 	case errors.Is(err, ErrSequence):
 		found, _, _ := ParseLine(line) // read once by Next
 		return nil, v.fault(seq, fmt.Sprintf("missing or out of place: found record %d here", found))
-	case errors.Is(err, ErrPrevious) && !altered && seq > v.deleted+1:
+	case errors.Is(err, ErrPrevious) && !altered && seq-1 > max(v.deleted, v.goodStored, v.goodGiven):
 		// This line is as it was, or nobody can tell; it is the one before that has not the hash it had.
 		return nil, v.fault(seq-1, "does not have the hash that the next record names")
 	case errors.Is(err, ErrPrevious):
@@ -134,8 +138,12 @@ func (v *Verifier) Record(line []byte, kept *Hash) ([]Hash, *Fault) {
 	case altered:
 		return nil, v.fault(seq, "does not have the leaf hash kept for it")
 	}
-	if _, err := Decode(line); err != nil {
+	e, err := Decode(line)
+	if err != nil {
 		return nil, v.fault(seq, err.Error())
+	}
+	if through, ok := DeletedThrough(&e); ok {
+		v.declared = max(v.declared, through)
 	}
 	return v.tree.Add(leaf), nil
 }
@@ -149,6 +157,8 @@ func (v *Verifier) End(leaves uint64) (Report, *Fault) {
 	v.report.FirstBody = v.deleted + 1
 	missing := v.chain.Size + 1
 	switch {
+	case v.deleted > v.declared:
+		return v.report, v.fault(v.declared+1, "missing, and no record says that it was deleted")
 	case len(v.given) > 0:
 		return v.report, v.fault(missing, fmt.Sprintf("missing: a checkpoint from elsewhere covers %d records", v.given[0].Size))
 	case len(v.stored) > 0:
@@ -204,4 +214,12 @@ func (v *Verifier) fault(seq uint64, reason string) *Fault {
 		}
 	}
 	return f
+}
+
+// Malformed returns the fault of a next record that is not even a line that Record could be given.
+func (v *Verifier) Malformed(reason string) *Fault { return v.fault(v.chain.Size+1, reason) }
+
+// BadNode returns the fault of a tree hash, kept apart, that is not the one the record just taken completes.
+func (v *Verifier) BadNode() *Fault {
+	return v.fault(v.chain.Size, "completes a tree hash that is not the one kept")
 }
