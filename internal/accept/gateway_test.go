@@ -41,7 +41,7 @@ type gateway struct {
 // yaml is the configuration file of a test. Limits are out of the way unless extra sets them.
 func (s setup) yaml(listen, admin, data string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: %s\nadmin_listen: %s\ndata_dir: %s\n", listen, admin, data)
+	fmt.Fprintf(&b, "listen: %q\nadmin: {listen: %q}\ndata_dir: %q\n", listen, admin, data)
 	if s.open {
 		b.WriteString("auth: {disabled: true, anonymous_role: admin}\n")
 	}
@@ -57,7 +57,7 @@ func (s setup) yaml(listen, admin, data string) string {
 		}
 	}
 	if !strings.Contains(s.extra, "limits:") {
-		b.WriteString("limits: {global: unlimited, address: unlimited, principal_tool: unlimited, tool: unlimited, roles: {admin: unlimited}}\n")
+		b.WriteString("limits: {global: off, address: off, failed_auth: off, principal_tool: off, tool: off, roles: {guest: off, user: off, premium: off, admin: off}}\n")
 	}
 	b.WriteString(s.extra)
 	return b.String()

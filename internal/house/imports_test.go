@@ -34,8 +34,9 @@ var mayImport = map[string][]string{
 	"internal/peer": {"internal/secret"},
 
 	// Parts: each knows the leaves and at most one or two neighbours.
-	"internal/wire":     {"policy", "internal/secret"},
-	"internal/token":    {"internal/secret", "internal/fetch"},
+	"internal/wire": {"policy", "internal/secret"},
+	// Why a credential was refused is said in the words of peer, by whoever found out.
+	"internal/token":    {"internal/peer", "internal/secret", "internal/fetch"},
 	"internal/apikey":   {"policy", "internal/secret"},
 	"internal/user":     {"policy", "internal/secret"},
 	"internal/authn":    {"policy", "internal/peer", "internal/token", "internal/apikey", "internal/secret"},
