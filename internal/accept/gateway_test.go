@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +18,7 @@ type guarded struct {
 	name    string
 	url     string
 	command []string
+	env     map[string]string // of the command
 }
 
 // setup is what a test wants from a gateway.
@@ -54,6 +54,12 @@ func (s setup) yaml(listen, admin, data string) string {
 		fmt.Fprintf(&b, "  - name: %s\n    command:\n", one.name)
 		for _, word := range one.command {
 			fmt.Fprintf(&b, "      - %q\n", word)
+		}
+		if one.env != nil {
+			b.WriteString("    env:\n")
+		}
+		for name, value := range one.env {
+			fmt.Fprintf(&b, "      %s: %q\n", name, value)
 		}
 	}
 	if !strings.Contains(s.extra, "limits:") {
@@ -99,22 +105,34 @@ func (g *gateway) endpoint(name string) string { return g.base + "/" + name + "/
 // command runs the command line on the same configuration and returns all it wrote. It must succeed.
 func (g *gateway) command(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), sallyport(t), append(args, "--config", g.config)...)
+	return command(t, append(args, "--config", g.config)...)
+}
+
+// newKey makes an API key with the role and returns it.
+func (g *gateway) newKey(t *testing.T, role string) string {
+	t.Helper()
+	return createKey(t, role, "--config", g.config)
+}
+
+// createKey makes an API key with further arguments: what it may do, and where the gateway's data is.
+func createKey(t *testing.T, role string, more ...string) string {
+	t.Helper()
+	out := command(t, append([]string{"key", "create", "--role", role, "--name", "acceptance-" + role}, more...)...)
+	key := shownKey.FindString(out)
+	if key == "" {
+		t.Fatalf("key create printed no key:\n%s", out)
+	}
+	return key
+}
+
+// command runs the command line to its end and returns all it wrote. It must succeed.
+func command(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), sallyport(t), args...)
 	cmd.Env = environment(t)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("sallyport %q: %v\n%s", args, err, out)
 	}
 	return string(out)
-}
-
-// newKey makes an API key with the role and returns it.
-func (g *gateway) newKey(t *testing.T, role string) string {
-	t.Helper()
-	out := g.command(t, "key", "create", "--role", role, "--name", "acceptance-"+role)
-	key := regexp.MustCompile(`\bsp_[A-Za-z0-9_-]{20,}`).FindString(out)
-	if key == "" {
-		t.Fatalf("key create printed no key:\n%s", out)
-	}
-	return key
 }
