@@ -43,12 +43,15 @@ need_packages() {
 # need_npm installs what scripts/npm locks into the cache, Node 22 among it, and puts it first on PATH. No package's
 # own install script is run: nothing locked needs one.
 need_npm() {
-  local stamp
+  local stamp arch
   stamp=$(cat "$root"/scripts/npm/package-lock.json "$root"/scripts/npm/.npmrc | sha256sum | cut -c1-16)-$(uname -m)
   if [ "$(cat "$npm_home/.stamp" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$npm_home" && mkdir -p "$npm_home" || return
     cp "$root"/scripts/npm/package.json "$root"/scripts/npm/package-lock.json "$root"/scripts/npm/.npmrc "$npm_home/" || return
     (cd "$npm_home" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) || return
+    # Older npm installs this package but does not link its program.
+    case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
+    ln -sf "../node-linux-$arch/bin/node" "$npm_home/node_modules/.bin/node" || return
     echo "$stamp" >"$npm_home/.stamp"
   fi
   PATH=$npm_home/node_modules/.bin:$PATH
