@@ -86,9 +86,14 @@ func (p *Places) Has(path string) bool { _, ok := p.at[path]; return ok }
 // Problem makes a problem at a path. A message about a value that came from the environment or a file is replaced by
 // one that names only the source, since it may quote the value.
 func (p *Places) Problem(path, message, fix string) *Problem {
-	place := p.Find(path)
-	if place.Source != "" {
-		message = fmt.Sprintf("%s: the value of %s cannot be used here", path, place.Source)
+	if source := p.Find(path).Source; source != "" {
+		message = fmt.Sprintf("%s: the value of %s cannot be used here", path, source)
 	}
+	return p.Plain(path, message, fix)
+}
+
+// Plain makes a problem whose message is kept as it is. It must not quote the value.
+func (p *Places) Plain(path, message, fix string) *Problem {
+	place := p.Find(path)
 	return &Problem{File: p.name, Line: place.Line, Column: place.Column, Message: message, Fix: fix}
 }
