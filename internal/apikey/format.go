@@ -37,7 +37,8 @@ func mint() (id string, text secret.Text) {
 	id = b.String()[len(Prefix):]
 	b.WriteByte('_')
 	b.WriteString(inBase62(new(big.Int).SetBytes(random[idLen:]), secretLen))
-	b.WriteString(checksum(b.String()))
+	sum := checksum(b.String())
+	b.Write(sum[:])
 	return id, secret.New(b.String())
 }
 
@@ -48,29 +49,41 @@ func ParseID(key string) (id string, ok bool) {
 	}
 	id = key[len(Prefix) : len(Prefix)+idLen]
 	body, sum := key[:textLen-checksumLen], key[textLen-checksumLen:]
-	if !only(id, idDigits) || !only(body[len(Prefix)+idLen+1:], base62) || sum != checksum(body) {
+	if !only(id, false, '2', '7') || !only(body[len(Prefix)+idLen+1:], true, '0', '9') {
+		return "", false
+	}
+	if want := checksum(body); string(want[:]) != sum {
 		return "", false
 	}
 	return id, true
 }
 
-func only(s, digits string) bool {
+// only reports whether s consists of lower-case letters, upper-case ones where upper says so, and digits from first to
+// last.
+func only(s string, upper bool, first, last byte) bool {
 	for i := range len(s) {
-		if strings.IndexByte(digits, s[i]) < 0 {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= first && c <= last || upper && c >= 'A' && c <= 'Z') {
 			return false
 		}
 	}
 	return true
 }
 
-func checksum(body string) string {
+// checksum returns the last digits of a key. It is written out, since hash/crc32 takes bytes, which would be a copy of
+// every key on the heap.
+func checksum(body string) [checksumLen]byte {
+	crc := ^uint32(0)
+	for i := range len(body) {
+		crc = crc32.IEEETable[byte(crc)^body[i]] ^ crc>>8
+	}
 	var digits [checksumLen]byte
-	n := crc32.ChecksumIEEE([]byte(body))
+	n := ^crc
 	for i := checksumLen - 1; i >= 0; i-- {
 		digits[i] = base62[n%62]
 		n /= 62
 	}
-	return string(digits[:])
+	return digits
 }
 
 // inBase62 writes n with exactly width digits; n must fit.

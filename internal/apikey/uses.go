@@ -11,7 +11,7 @@ const (
 )
 
 // Close writes the last uses that are not written yet and ends the goroutine. The Service can still check keys.
-// Close is called once.
+// A second call does nothing.
 func (s *Service) Close() error {
 	s.stop()
 	<-s.stopped
