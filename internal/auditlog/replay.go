@@ -21,11 +21,12 @@ func (l *Log) replay(segments []uint64, last audit.Checkpoint, leaves uint64) er
 	if err := l.compare(&last); err != nil {
 		return err
 	}
-	if err := l.replaySegments(segments, &last); err != nil {
+	r := replayer{log: l, last: &last, next: 1}
+	if err := r.segments(segments); err != nil {
 		return err
 	}
-	if l.chain.Size < last.Size {
-		return fmt.Errorf("record %d is missing: the last checkpoint covers %d records", l.chain.Size+1, last.Size)
+	if r.next <= max(from, last.Size) {
+		return fmt.Errorf("record %d is missing: the last checkpoint covers %d records", r.next, last.Size)
 	}
 	return l.store.cut()
 }
@@ -38,58 +39,63 @@ func (l *Log) compare(last *audit.Checkpoint) error {
 	return fmt.Errorf("records up to %d do not have the tree that the last checkpoint signed", last.Size)
 }
 
-func (l *Log) replaySegments(segments []uint64, last *audit.Checkpoint) error {
+// replayer goes through the records from the segment on in which the tree ends.
+type replayer struct {
+	log  *Log
+	last *audit.Checkpoint
+	next uint64 // the number the next line must have
+}
+
+func (r *replayer) segments(segments []uint64) error {
 	start := 0
 	for i, first := range segments {
-		if first <= l.chain.Size+1 {
-			start = i
+		if first <= r.log.chain.Size+1 {
+			start, r.next = i, first
 		}
 	}
 	for i := start; i < len(segments); i++ {
-		first := segments[i]
-		if i > start && first != l.chain.Size+1 || i == start && first > l.chain.Size+1 {
-			return fmt.Errorf("record %d is missing: the next segment begins with %d", l.chain.Size+1, first)
+		if segments[i] != r.next {
+			return fmt.Errorf("record %d is missing: the next segment begins with %d", r.next, segments[i])
 		}
-		path := fileOf(l.cfg.Dir, first, segmentEnd)
-		end, torn, err := eachLine(path, 0, l.replayLine(first, last))
+		path := fileOf(r.log.cfg.Dir, segments[i], segmentEnd)
+		end, torn, err := eachLine(path, 0, r.line)
 		if err != nil {
 			return err
 		}
 		if torn > 0 && i < len(segments)-1 {
-			return fmt.Errorf("record %d is incomplete, and records follow it", l.chain.Size+1)
+			return fmt.Errorf("record %d is incomplete, and records follow it", r.next)
 		}
-		l.seg.size = end
+		r.log.seg.size = end
 		if torn > 0 {
-			l.recovered = &Recovery{File: filepath.Base(path), Bytes: torn, Next: l.chain.Size + 1}
+			r.log.recovered = &Recovery{File: filepath.Base(path), Bytes: torn, Next: r.next}
 		}
 	}
 	return nil
 }
 
-// replayLine returns what is done with each line of a segment: those the tree holds already are only counted.
-func (l *Log) replayLine(first uint64, last *audit.Checkpoint) func([]byte) error {
-	position := first
-	return func(line []byte) error {
-		defer func() { position++ }()
-		if position <= l.chain.Size {
-			if seq, _, err := audit.ParseLine(line); err != nil || seq != position {
-				return fmt.Errorf("record %d is damaged or missing", position)
-			}
-			return nil
+// line takes the next line. Of a record that the tree holds already only the number is looked at.
+func (r *replayer) line(line []byte) error {
+	l := r.log
+	if r.next <= l.chain.Size {
+		if seq, _, err := audit.ParseLine(line); err != nil || seq != r.next {
+			return fmt.Errorf("record %d is damaged or missing", r.next)
 		}
-		leaf, err := l.chain.Next(line)
-		if err != nil {
+		r.next++
+		return nil
+	}
+	leaf, err := l.chain.Next(line)
+	if err != nil {
+		return err
+	}
+	if _, err := audit.Decode(line); err != nil {
+		return fmt.Errorf("record %d: %w", r.next, err)
+	}
+	r.next++
+	l.store.add(l.tree.Add(leaf))
+	if len(l.store.pending) > maxPending {
+		if err := l.store.flush(); err != nil {
 			return err
 		}
-		if _, err := audit.Decode(line); err != nil {
-			return fmt.Errorf("record %d: %w", position, err)
-		}
-		l.store.add(l.tree.Add(leaf))
-		if len(l.store.pending) > maxPending {
-			if err := l.store.flush(); err != nil {
-				return err
-			}
-		}
-		return l.compare(last)
 	}
+	return l.compare(r.last)
 }

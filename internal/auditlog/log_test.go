@@ -1,0 +1,425 @@
+package auditlog_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sallyport-mcp/sallyport/audit"
+	"github.com/sallyport-mcp/sallyport/internal/auditlog"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("AUDITLOG_CRASH_DIR"); dir != "" {
+		appendUntilKilled(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+var start = time.Date(2026, 7, 28, 10, 0, 0, 0, time.UTC)
+
+func key() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)) }
+
+// journal is a process log that may be written from several goroutines.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(b)
+}
+
+func (j *journal) text() []byte {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return bytes.Clone(j.buf.Bytes())
+}
+
+func config(dir string) auditlog.Config {
+	return auditlog.Config{
+		Dir: dir, Key: key(), Now: func() time.Time { return start },
+		Logger: slog.New(slog.NewTextHandler(&journal{}, nil)),
+	}
+}
+
+func open(t testing.TB, cfg auditlog.Config) *auditlog.Log {
+	t.Helper()
+	l, err := auditlog.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// add appends n events in one batch and returns the error.
+func add(l *auditlog.Log, n int) error {
+	var (
+		events []*audit.Event
+		lines  [][]byte
+	)
+	for i := range n {
+		seq := l.NextSeq() + uint64(i)
+		e := &audit.Event{Seq: seq, Time: start.Add(time.Duration(seq) * time.Second), Kind: audit.CallAllowed, Reason: fmt.Sprint("call ", seq)}
+		events = append(events, e)
+		lines = append(lines, e.AppendJSON(nil))
+	}
+	return l.Append(events, lines)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkLog re-reads and verifies everything and returns the number of records.
+func checkLog(t testing.TB, dir string) uint64 {
+	t.Helper()
+	r := verify(t, dir)
+	if r.Fault != nil || r.Result != auditlog.ResultConsistent {
+		t.Fatalf("%s: %v", r.Result, r.Fault)
+	}
+	next := r.FirstBody
+	must(t, auditlog.Scan(context.Background(), dir, time.Time{}, time.Time{}, func(e *audit.Event) error {
+		if e.Seq != next {
+			t.Fatalf("scan gave %d, expected %d", e.Seq, next)
+		}
+		next++
+		return nil
+	}))
+	if next != r.Records+1 {
+		t.Fatalf("scan ended before %d, verify counted %d", next, r.Records)
+	}
+	return r.Records
+}
+
+func verify(t testing.TB, dir string, given ...[]byte) auditlog.VerifyReport {
+	t.Helper()
+	r, err := auditlog.Verify(context.Background(), auditlog.VerifyConfig{Dir: dir, Checkpoints: given})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestAppendReopenAppend(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "audit")
+	total := uint64(0)
+	for round := range 4 {
+		l := open(t, config(dir))
+		if l.Recovered() != nil {
+			t.Errorf("recovered %+v from a clean stop", l.Recovered())
+		}
+		if l.NextSeq() != total+1 {
+			t.Fatalf("next is %d, expected %d", l.NextSeq(), total+1)
+		}
+		for i := range round + 2 {
+			must(t, add(l, i+1))
+			total += uint64(i + 1)
+		}
+		must(t, l.Close())
+		must(t, l.Close()) // again is nothing
+		if got := checkLog(t, dir); got != total {
+			t.Fatalf("%d records, expected %d", got, total)
+		}
+	}
+	l := open(t, config(dir))
+	must(t, l.Close())
+	if err := add(l, 1); err == nil {
+		t.Error("append after Close")
+	}
+	if got, err := auditlog.LastSeq(dir); err != nil || got != total {
+		t.Errorf("LastSeq %d, %v", got, err)
+	}
+}
+
+func TestFilesAreOurs(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no modes")
+	}
+	dir := filepath.Join(t.TempDir(), "audit")
+	l := open(t, config(dir))
+	must(t, add(l, 3))
+	must(t, l.Close())
+	info, err := os.Stat(dir)
+	must(t, err)
+	if info.Mode().Perm() != 0o700 {
+		t.Errorf("directory %v", info.Mode())
+	}
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		if info, _ := e.Info(); info.Mode().Perm() != 0o600 || strings.HasSuffix(e.Name(), ".tmp") {
+			t.Errorf("%s %v", e.Name(), info.Mode())
+		}
+	}
+	if len(entries) != 5 {
+		t.Errorf("%d files", len(entries))
+	}
+}
+
+func TestSegmentsRotateBySizeAndDay(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config(dir)
+	cfg.SegmentSize = 1000
+	now := start
+	cfg.Now = func() time.Time { return now }
+	l := open(t, cfg)
+	for range 20 {
+		must(t, add(l, 1))
+	}
+	bySize, _ := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	for _, path := range bySize {
+		if n := len(readAll(t, path)); n > 1000 || len(bySize) > 5 {
+			t.Errorf("%d segments, one of %d bytes", len(bySize), n)
+		}
+	}
+	must(t, l.Close())
+	cfg.SegmentSize = 0
+	l = open(t, cfg)
+	must(t, add(l, 1))
+	now = now.Add(24 * time.Hour)
+	must(t, add(l, 1))
+	now = now.Add(-30 * time.Hour) // a clock set back begins no segment
+	must(t, add(l, 1))
+	must(t, l.Close())
+	byDay, _ := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	if len(byDay) != len(bySize)+1 {
+		t.Errorf("%d segments after a day", len(byDay))
+	}
+	if got := checkLog(t, dir); got != 23 {
+		t.Errorf("%d records", got)
+	}
+}
+
+func TestTornTailIsCutAndReported(t *testing.T) {
+	for name, tail := range map[string]string{"half": `{"seq":4,"prev":"00`, "byte": "{", "zeros": "\x00\x00\x00", "whole without newline": ""} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, config(dir))
+			must(t, add(l, 3))
+			must(t, l.Close())
+			path := filepath.Join(dir, fmt.Sprintf("%020d.jsonl", 1))
+			if tail == "" {
+				lines, _ := os.ReadFile(path)
+				first, _, _ := bytes.Cut(lines, []byte("\n"))
+				tail = strings.Replace(string(first), `"seq":1`, `"seq":4`, 1)
+			}
+			appendTo(t, path, tail)
+			if r := verify(t, dir); r.Fault != nil || r.Torn == nil || r.Torn.Bytes != int64(len(tail)) || r.Torn.Next != 4 {
+				t.Errorf("verify: %+v, torn %+v", r, r.Torn)
+			}
+			l = open(t, config(dir))
+			want := auditlog.Recovery{File: filepath.Base(path), Bytes: int64(len(tail)), Next: 4}
+			if got := l.Recovered(); got == nil || *got != want {
+				t.Errorf("recovered %+v", got)
+			}
+			must(t, add(l, 1))
+			must(t, l.Close())
+			if got := checkLog(t, dir); got != 4 {
+				t.Errorf("%d records", got)
+			}
+		})
+	}
+}
+
+func appendTo(t testing.TB, path, text string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.WriteString(text)
+	must(t, err)
+	must(t, f.Close())
+}
+
+// What came after the last checkpoint must be as it was, or the log does not open.
+func TestOpenRefusesDamage(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(lines []string) []string
+		says   string
+	}{
+		"flip":       {func(l []string) []string { l[7] = strings.Replace(l[7], "call", "cell", 1); return l }, "record 9"},
+		"delete":     {func(l []string) []string { return append(l[:7], l[8:]...) }, "record 8"},
+		"insert":     {func(l []string) []string { return append(l[:8], l[7:]...) }, "record 9"},
+		"swap":       {func(l []string) []string { l[7], l[8] = l[8], l[7]; return l }, "record 8"},
+		"garbage":    {func(l []string) []string { l[9] = "garbage"; return l }, "record 10"},
+		"all lost":   {func([]string) []string { return nil }, "record 1"},
+		"lost":       {func(l []string) []string { return l[:4] }, "record 5"},
+		"early":      {func(l []string) []string { l[1] = "x"; return l }, "record 2"},
+		"unreadable": {func(l []string) []string { l[9] = strings.Replace(l[9], `"kind"`, `"kin"`, 1); return l }, "record 10"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			cfg := config(dir)
+			l := open(t, cfg)
+			must(t, add(l, 5))
+			must(t, l.Close()) // a checkpoint of 5
+			saved := readAll(t, filepath.Join(dir, fmt.Sprintf("%020d.checkpoints", 1)))
+			l = open(t, cfg)
+			must(t, add(l, 5))
+			must(t, l.Close())
+			// As after a crash, no checkpoint covers the last five.
+			must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%020d.checkpoints", 1)), saved, 0o600))
+			path := filepath.Join(dir, fmt.Sprintf("%020d.jsonl", 1))
+			before := strings.Split(strings.TrimSuffix(string(readAll(t, path)), "\n"), "\n")
+			after := []byte(strings.TrimPrefix(strings.Join(append(c.change(before), ""), "\n"), "\n"))
+			must(t, os.WriteFile(path, after, 0o600))
+			tree := readAll(t, filepath.Join(dir, "tree"))
+			_, err := auditlog.Open(cfg)
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, expected %s", err, c.says)
+			}
+			if !bytes.Equal(after, readAll(t, path)) || !bytes.Equal(tree, readAll(t, filepath.Join(dir, "tree"))) {
+				t.Error("evidence was changed")
+			}
+		})
+	}
+}
+
+func readAll(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return b
+}
+
+func TestTreeIsCompletedFromSegments(t *testing.T) {
+	for name, harm := range map[string]func(path string, size int64) error{
+		"short":   func(path string, size int64) error { return os.Truncate(path, size/2+7) },
+		"gone":    func(path string, _ int64) error { return os.Remove(path) },
+		"garbage": func(path string, size int64) error { return os.Truncate(path, size+333) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			cfg := config(dir)
+			cfg.SegmentSize = 2000
+			l := open(t, cfg)
+			for range 100 {
+				must(t, add(l, 1))
+			}
+			must(t, l.Close())
+			path := filepath.Join(dir, "tree")
+			want := readAll(t, path)
+			must(t, harm(path, int64(len(want))))
+			l = open(t, cfg)
+			must(t, l.Close())
+			if !bytes.Equal(want, readAll(t, path)) {
+				t.Error("the tree differs")
+			}
+			checkLog(t, dir)
+		})
+	}
+}
+
+// What the last checkpoint covers is not read again.
+func TestOpenDoesNotReadHistory(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config(dir)
+	cfg.SegmentSize = 2000
+	l := open(t, cfg)
+	for range 100 {
+		must(t, add(l, 1))
+	}
+	must(t, l.Close())
+	must(t, os.Remove(filepath.Join(dir, fmt.Sprintf("%020d.jsonl", 1))))
+	l = open(t, cfg)
+	must(t, l.Close())
+}
+
+func TestOpenRefusesOtherKeyWriterAndConfig(t *testing.T) {
+	dir := t.TempDir()
+	cfg := config(dir)
+	cfg.Writer = "node-1"
+	l := open(t, cfg)
+	if l.Origin() != "sallyport/node-1" {
+		t.Error(l.Origin())
+	}
+	must(t, add(l, 1))
+	must(t, l.Close())
+	for name, change := range map[string]func(*auditlog.Config){
+		"key":      func(c *auditlog.Config) { c.Key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32)) },
+		"writer":   func(c *auditlog.Config) { c.Writer = "node-2" },
+		"no key":   func(c *auditlog.Config) { c.Key = nil },
+		"no dir":   func(c *auditlog.Config) { c.Dir = "" },
+		"writer +": func(c *auditlog.Config) { c.Writer = "a+b" },
+		"negative": func(c *auditlog.Config) { c.SegmentSize = -1 },
+	} {
+		bad := cfg
+		change(&bad)
+		if l, err := auditlog.Open(bad); err == nil {
+			t.Errorf("%s: opened", name)
+			l.Close()
+		}
+	}
+	cfg.Writer = ""
+	l = open(t, cfg)
+	if l.Origin() != "sallyport/node-1" {
+		t.Error(l.Origin())
+	}
+	must(t, l.Close())
+}
+
+func TestAppendRefusesWrongNumbers(t *testing.T) {
+	l := open(t, config(t.TempDir()))
+	defer l.Close()
+	e := &audit.Event{Seq: 2, Kind: audit.CallAllowed}
+	if err := l.Append([]*audit.Event{e}, [][]byte{e.AppendJSON(nil)}); err == nil || l.NextSeq() != 1 {
+		t.Errorf("number 2 first: %v", err)
+	}
+	if err := l.Append([]*audit.Event{e}, nil); err == nil {
+		t.Error("no lines")
+	}
+}
+
+func TestLoadKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys", "checkpoint.key")
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		keys = map[string]bool{}
+	)
+	for range 8 {
+		wg.Go(func() {
+			k, err := auditlog.LoadKey(path)
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			keys[string(k)] = true
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	if len(keys) != 1 {
+		t.Errorf("%d keys", len(keys))
+	}
+	info, err := os.Stat(path)
+	must(t, err)
+	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	for _, bad := range []string{"", "zz", strings.Repeat("0", 62), strings.Repeat("0", 66)} {
+		must(t, os.WriteFile(path, []byte(bad), 0o600))
+		if _, err := auditlog.LoadKey(path); err == nil || errors.Is(err, fs.ErrNotExist) || bad != "" && strings.Contains(err.Error(), bad) {
+			t.Errorf("key %q: %v", bad, err)
+		}
+	}
+}
