@@ -87,10 +87,10 @@ func (r *SSEReader) field(e *SSEEvent, line []byte) {
 			e.Data = []byte{}
 		}
 	case "event":
-		e.Event = field(string(value))
+		e.Event = oneLine(string(value))
 	case "id":
 		if bytes.IndexByte(value, 0) < 0 {
-			e.ID, e.HasID = field(string(value)), true
+			e.ID, e.HasID = oneLine(string(value)), true
 		}
 	case "retry":
 		if digits(string(value)) {
@@ -185,10 +185,10 @@ func (r *SSEReader) fail(err error) error {
 // nothing in it appends nothing.
 func AppendSSE(dst []byte, e SSEEvent) []byte {
 	start := len(dst)
-	if e.Event != "" && field(e.Event) == e.Event {
+	if e.Event != "" && oneLine(e.Event) == e.Event {
 		dst = append(append(append(dst, "event: "...), e.Event...), '\n')
 	}
-	if e.HasID && field(e.ID) == e.ID {
+	if e.HasID && oneLine(e.ID) == e.ID {
 		dst = append(append(append(dst, "id: "...), e.ID...), '\n')
 	}
 	if digits(e.Retry) {
@@ -219,8 +219,8 @@ func appendData(dst, data []byte) []byte {
 	}
 }
 
-// field returns value without what a field of an event stream cannot carry.
-func field(value string) string {
+// oneLine returns value without what a field of an event stream cannot carry.
+func oneLine(value string) string {
 	value = strings.ToValidUTF8(value, "\uFFFD")
 	if !strings.ContainsAny(value, "\r\n\x00") {
 		return value

@@ -1,0 +1,261 @@
+package wire
+
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// scanner walks over JSON that jsontext has already accepted, without checking it again. On other bytes it stops
+// somewhere, and never reads outside them.
+type scanner struct {
+	b []byte
+	i int
+}
+
+// field is one member of an object: name and value as sent.
+type field struct {
+	name  []byte // with its quotes
+	value []byte
+	at    int // offset of value in the object
+}
+
+// fieldsOf calls visit for every member of object, in order, until it returns false. It reports whether the end of the
+// object was reached.
+func fieldsOf(object []byte, visit func(field) bool) bool {
+	s := scanner{b: object}
+	if !s.take('{') {
+		return false
+	}
+	if s.take('}') {
+		return true
+	}
+	for {
+		name, _, ok := s.value()
+		if !ok || name[0] != '"' || !s.take(':') {
+			return false
+		}
+		value, at, ok := s.value()
+		if !ok || !visit(field{name, value, at}) {
+			return false
+		}
+		if s.take('}') {
+			return true
+		}
+		if !s.take(',') {
+			return false
+		}
+	}
+}
+
+// elementsOf calls visit for every element of array, as fieldsOf does.
+func elementsOf(array []byte, visit func(value []byte) bool) bool {
+	s := scanner{b: array}
+	if !s.take('[') {
+		return false
+	}
+	if s.take(']') {
+		return true
+	}
+	for {
+		value, _, ok := s.value()
+		if !ok || !visit(value) {
+			return false
+		}
+		if s.take(']') {
+			return true
+		}
+		if !s.take(',') {
+			return false
+		}
+	}
+}
+
+// take skips white space and then c, if it is next.
+func (s *scanner) take(c byte) bool {
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == c {
+		s.i++
+		return true
+	}
+	return false
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+// value skips one value of any kind and returns it with its offset.
+func (s *scanner) value() (raw []byte, at int, ok bool) {
+	s.space()
+	at = s.i
+	if at >= len(s.b) {
+		return nil, at, false
+	}
+	switch s.b[at] {
+	case '"':
+		ok = s.text()
+	case '{', '[':
+		ok = s.nested()
+	default:
+		ok = s.scalar()
+	}
+	return s.b[at:s.i:s.i], at, ok
+}
+
+// text skips a string.
+func (s *scanner) text() bool {
+	s.i++
+	for {
+		end := bytes.IndexByte(s.b[s.i:], '"')
+		if end < 0 {
+			s.i = len(s.b)
+			return false
+		}
+		end += s.i
+		slashes := 0
+		for end-slashes > s.i && s.b[end-slashes-1] == '\\' {
+			slashes++
+		}
+		s.i = end + 1
+		if slashes%2 == 0 {
+			return true
+		}
+	}
+}
+
+// scalar skips a number or a word.
+func (s *scanner) scalar() bool {
+	start := s.i
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\t', '\n', '\r', ',', '}', ']', ':', '"', '{', '[':
+			return s.i > start
+		}
+		s.i++
+	}
+	return s.i > start
+}
+
+// nested skips an object or array with everything in it.
+func (s *scanner) nested() bool {
+	depth := 0
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case '"':
+			if !s.text() {
+				return false
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				s.i++
+				return true
+			}
+		}
+		s.i++
+	}
+	return false
+}
+
+// measure returns how deep b nests and at most how many members and elements it has. It is meant for bytes that were
+// not checked yet, so that what is too much is refused before work is spent on it.
+func measure(b []byte) (depth, members int) {
+	s := scanner{b: b}
+	open := 0
+	for s.i < len(b) {
+		switch b[s.i] {
+		case '"':
+			if !s.text() {
+				return depth, members
+			}
+			continue
+		case '{', '[':
+			open++
+			depth = max(depth, open)
+			members++
+		case '}', ']':
+			open--
+		case ',':
+			members++
+		}
+		s.i++
+	}
+	return depth, members
+}
+
+// within reports whether body keeps the limits of depth and members. Counting bytes is enough for nearly all messages.
+func within(body []byte, lim Limits) bool {
+	opening := bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['})
+	if opening <= lim.Depth && (len(body)/2 <= lim.Members || opening+bytes.Count(body, []byte{','}) <= lim.Members) {
+		return true
+	}
+	depth, members := measure(body)
+	return depth <= lim.Depth && members <= lim.Members
+}
+
+// hasNUL reports whether the name of any member at any level holds U+0000, which some readers take for its end. A
+// valid message can spell it in only one way.
+func hasNUL(body []byte) bool {
+	if !bytes.Contains(body, []byte(`\u0000`)) {
+		return false
+	}
+	s := scanner{b: body}
+	for s.i < len(body) {
+		if body[s.i] != '"' {
+			s.i++
+			continue
+		}
+		start := s.i
+		if !s.text() {
+			return false
+		}
+		name := body[start:s.i]
+		if s.space(); s.i < len(body) && body[s.i] == ':' && bytes.IndexByte(unquote(name), 0) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// unquote returns the text of a JSON string that jsontext has accepted. It aliases raw when there is nothing to undo.
+func unquote(raw []byte) []byte {
+	if len(raw) < 2 || raw[0] != '"' {
+		return nil // no string: nothing is equal to it
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1]
+	}
+	text, err := jsontext.AppendUnquote(nil, raw)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// sniffID finds the id of a message that was refused as JSON, so that its sender can match the answer. It is nil unless
+// there is exactly one member "id" before the place where the message breaks, and it is an acceptable id.
+func sniffID(body []byte) jsontext.Value {
+	var id jsontext.Value
+	count := 0
+	fieldsOf(body, func(f field) bool {
+		if string(unquote(f.name)) == "id" {
+			count++
+			id = f.value
+		}
+		return true
+	})
+	if count != 1 || !acceptableID(id) || !id.IsValid() {
+		return nil
+	}
+	return id
+}
