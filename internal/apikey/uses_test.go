@@ -22,6 +22,7 @@ func TestLastUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, _ := create(t, keys, apikey.Spec{})
+		time.Sleep(time.Second) // so that it is listed first
 		idle, _ := create(t, keys, apikey.Spec{Name: "idle"})
 		keys.Peek(idle, address, time.Now())
 		for range 300 { // five minutes of a use every second
