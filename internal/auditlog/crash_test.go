@@ -51,8 +51,8 @@ func appendUntilKilled(dir string) {
 func TestKilledAtAnyMoment(t *testing.T) {
 	dir := t.TempDir()
 	var acknowledged []uint64
-	for range 20 {
-		acknowledged = append(acknowledged, runAndKill(t, dir)...)
+	for round := range 20 {
+		acknowledged = append(acknowledged, runAndKill(t, dir, round%4 == 3)...)
 		found := map[uint64]bool{}
 		must(t, auditlog.Scan(t.Context(), dir, time.Time{}, time.Time{}, func(e *audit.Event) error {
 			found[e.Seq] = e.Kind == audit.CallAllowed
@@ -63,35 +63,43 @@ func TestKilledAtAnyMoment(t *testing.T) {
 				t.Fatalf("record %d was acknowledged and is not there", seq)
 			}
 		}
-		checkLog(t, dir)
-		l := open(t, config(dir))
-		must(t, l.Close())
-		checkLog(t, dir)
+		if r := verify(t, dir); r.Fault != nil { // before the next child recovers it
+			t.Fatal(r.Fault)
+		}
 	}
+	l := open(t, config(dir))
+	must(t, l.Close())
+	checkLog(t, dir)
 	t.Logf("%d acknowledged records", len(acknowledged))
 }
 
-func runAndKill(t *testing.T, dir string) (acknowledged []uint64) {
+// runAndKill kills the child a moment after its first acknowledged record or, if early, perhaps before it.
+func runAndKill(t *testing.T, dir string, early bool) (acknowledged []uint64) {
 	t.Helper()
+	moment := time.Duration(rand.Int64N(int64(20 * time.Millisecond)))
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "AUDITLOG_CRASH_DIR="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
+	kill := func() { cmd.Process.Kill() }
+	if early {
+		time.AfterFunc(moment+10*time.Millisecond, kill)
+	}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		seq, err := strconv.ParseUint(lines.Text(), 10, 64)
 		if err != nil {
 			break // cut by the kill
 		}
-		if len(acknowledged) == 0 {
-			time.AfterFunc(time.Duration(rand.Int64N(int64(60*time.Millisecond))), func() { cmd.Process.Kill() })
+		if len(acknowledged) == 0 && !early {
+			time.AfterFunc(moment, kill)
 		}
 		acknowledged = append(acknowledged, seq)
 	}
 	_ = cmd.Wait() // killed
-	if len(acknowledged) == 0 {
+	if len(acknowledged) == 0 && !early {
 		t.Fatal("the child recorded nothing")
 	}
 	return acknowledged
