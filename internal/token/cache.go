@@ -32,10 +32,10 @@ func newCache(max int) *cache {
 	return &cache{max: max, tokens: make(map[[sha256.Size]byte]*Verified)}
 }
 
-func (c *cache) get(sum *[sha256.Size]byte) *Verified {
+func (c *cache) get(sum [sha256.Size]byte) *Verified {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.tokens[*sum]
+	return c.tokens[sum]
 }
 
 // put remembers a token and returns the one to use: of two that verified the same text at once the first one stays. At

@@ -67,16 +67,14 @@ func (s *Service) KeySet() jose.JSONWebKeySet {
 // which is said only of a token whose signature, issuer and audience were good. A token seen before costs one hash; its
 // expiry, audience and revocation are checked each time. The context is not used: nothing here waits.
 func (s *Service) Verify(_ context.Context, text secret.Text, audience string, now time.Time) (*Verified, error) {
-	raw := text.Reveal()
-	if len(raw) > maxText {
+	v, sum, short := s.seen(text)
+	if !short {
 		return nil, invalid("", fmt.Errorf("longer than %d bytes", maxText))
 	}
-	sum := sha256.Sum256([]byte(raw))
-	v := s.cache.get(&sum)
 	if v == nil {
-		claims, err := s.open(raw)
+		claims, err := s.open(text.Reveal())
 		if err != nil {
-			return nil, invalid(claimed(raw), err)
+			return nil, invalid(claimed(text.Reveal()), err)
 		}
 		// Remembered whatever the checks below say, so that a client that repeats an expired token costs no signature check.
 		v = s.cache.put(sum, &Verified{Claims: *claims}, now)
@@ -89,27 +87,32 @@ func (s *Service) Verify(_ context.Context, text secret.Text, audience string, n
 
 // Cached returns a token that Verify accepted before and would accept now. It costs one hash and no signature check.
 func (s *Service) Cached(text secret.Text, audience string, now time.Time) (*Verified, bool) {
-	raw := text.Reveal()
-	if len(raw) > maxText {
-		return nil, false
-	}
-	sum := sha256.Sum256([]byte(raw))
-	v := s.cache.get(&sum)
+	v, _, _ := s.seen(text)
 	if v == nil || s.check(v, audience, now) != nil {
 		return nil, false
 	}
 	return v, true
 }
 
-// Known reports whether a token was accepted before, for whichever audience, and is neither expired nor revoked.
+// Known reports whether a token was verified before, for whichever audience, and is neither expired nor revoked.
 func (s *Service) Known(text secret.Text, now time.Time) bool {
+	v, _, _ := s.seen(text)
+	return v != nil && s.check(v, v.Audience, now) == nil
+}
+
+// seen looks a token up in the cache. A text that is too long to be a token is not even hashed.
+func (s *Service) seen(text secret.Text) (v *Verified, sum [sha256.Size]byte, short bool) {
 	raw := text.Reveal()
 	if len(raw) > maxText {
-		return false
+		return nil, sum, false
 	}
-	sum := sha256.Sum256([]byte(raw))
-	v := s.cache.get(&sum)
-	return v != nil && s.check(v, v.Audience, now) == nil
+	var stack [1024]byte // most tokens fit, and then nothing is allocated
+	if len(raw) <= len(stack) {
+		sum = sha256.Sum256(stack[:copy(stack[:], raw)])
+	} else {
+		sum = sha256.Sum256([]byte(raw))
+	}
+	return s.cache.get(sum), sum, true
 }
 
 // open returns the claims of a token whose signature is ours. It looks at no clock.
