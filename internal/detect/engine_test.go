@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -339,32 +337,6 @@ func TestAgainstModel(t *testing.T) {
 	})
 }
 
-// TestMemoryIsBounded lets an attacker choose more keys than are kept: a hundred thousand, or a million where
-// acceptance is decided.
-func TestMemoryIsBounded(t *testing.T) {
-	keys := 100_000
-	if os.Getenv("SALLYPORT_TEST_COUNTS") == "full" {
-		keys = 1_000_000
-	}
-	e := engine(t, detect.Config{})
-	name := make([]byte, 0, 16)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	for i := range keys {
-		name = strconv.AppendInt(append(name[:0], "user"...), int64(i), 10)
-		ev := failed(string(name), time.Duration(i)*time.Microsecond)
-		ev.IP = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		e.Observe(ev)
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if grown := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) >> 20; grown > 96 {
-		t.Errorf("%d MiB kept", grown)
-	}
-	runtime.KeepAlive(e)
-}
-
 // TestTheOldestIsForgotten holds which key goes at the bound.
 func TestTheOldestIsForgotten(t *testing.T) {
 	e := engine(t, detect.Config{MaxKeys: 2, Thresholds: detect.Thresholds{Denials: detect.Threshold{Count: 2, Window: time.Hour}}})
@@ -436,26 +408,5 @@ func TestConcurrentObserve(t *testing.T) {
 	wait.Wait()
 	if alerts != 1 {
 		t.Errorf("%d alerts, want 1", alerts)
-	}
-}
-
-// BenchmarkObserveIrrelevant asks what detection costs a call that is allowed.
-func BenchmarkObserveIrrelevant(b *testing.B) {
-	b.ReportAllocs()
-	e := engine(b, detect.Config{})
-	ev := &audit.Event{Kind: audit.CallAllowed, Time: epoch}
-	for b.Loop() {
-		e.Observe(ev)
-	}
-}
-
-// BenchmarkObserveCounted asks what detection costs a failed authentication, which two rules count.
-func BenchmarkObserveCounted(b *testing.B) {
-	b.ReportAllocs()
-	e := engine(b, detect.Config{})
-	ev := failed("alice", 0)
-	for b.Loop() {
-		ev.Time = ev.Time.Add(time.Hour) // never an alert
-		e.Observe(ev)
 	}
 }
