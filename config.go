@@ -109,20 +109,25 @@ type Auth struct {
 	// Algorithm signs the access tokens issued here: "EdDSA" or "HS256". Empty: EdDSA.
 	Algorithm string
 	// HS256Secret is used with Algorithm HS256: at least 32 bytes. Empty: a random key in DataDir.
-	HS256Secret secret.Text
+	HS256Secret Secret
 	// AccessTTL is how long an issued access token lives. 0: 30 min.
 	AccessTTL time.Duration
 }
 
-// Limits are the token buckets. A zero Limit in a field means its default; Unlimited switches a layer off.
-type Limits struct {
-	Global        ratelimit.Limit            // default 2000 at 2000/s
-	Address       ratelimit.Limit            // default 300 at 50/s; an IPv6 /48 gets four times as much
-	FailedAuth    ratelimit.Limit            // per address; default 20 at 20 per 15 min
-	PrincipalTool ratelimit.Limit            // default 100 at 10/s
-	Tool          ratelimit.Limit            // default 1000 at 200/s
-	Roles         map[string]ratelimit.Limit // per principal; defaults guest 50 at 1/s, user 200 at 5/s, premium 1000 at 20/s, admin 5000 at 100/s
-}
+// Limit is a token bucket: Capacity tokens at most, Refill tokens a second.
+type Limit = ratelimit.Limit
+
+// Limits are the token buckets. A zero Limit in a field means its default.
+type Limits = ratelimit.Limits
+
+// Threshold is how many events within which time raise an alert.
+type Threshold = detect.Threshold
+
+// Secret is a value that cannot be printed.
+type Secret = secret.Text
+
+// NewSecret wraps a secret value.
+func NewSecret(value string) Secret { return secret.New(value) }
 
 // Audit says how records are kept.
 type Audit struct {
@@ -135,9 +140,4 @@ type Audit struct {
 }
 
 // Detect tunes the threshold rules. A zero Threshold in a field means its default.
-type Detect struct {
-	FailedAuth        detect.Threshold // per claimed identity; default 5 in 15 min
-	FailedAuthAddress detect.Threshold // per address; default 20 in 15 min
-	Denials           detect.Threshold // per principal; default 10 in 1 h
-	LimitEpisodes     detect.Threshold // per principal or address; default 3 in 10 min
-}
+type Detect = detect.Thresholds

@@ -68,7 +68,8 @@ func New(c Config) (*Authenticator, error) {
 	return &Authenticator{config: c, principals: make(map[string]*policy.Principal)}, nil
 }
 
-// Authenticate says who presents the credential of p to a server. Cached reports that no signature had to be checked. The
+// Authenticate says who presents the credential of p to a server. Cached reports that it was accepted
+// before, and only its expiry and revocation were looked at now. The
 // principal is shared by all calls with the same credential. The error is always a *peer.Refusal.
 //
 // The order is fixed: what has the form of an API key is one, however it was presented; else a Bearer value is an access
@@ -80,8 +81,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, p peer.Peer, server st
 	case p.Credential.Kind == peer.NoCredential:
 		return nil, false, &peer.Refusal{Why: peer.Missing, Reason: "no credential was presented"}
 	case isKey(&p.Credential):
-		principal, err := a.byKey(ctx, p.Credential.Value, p.Addr)
-		return principal, err == nil, err
+		return a.byKey(ctx, p.Credential.Value, p.Addr)
 	default:
 		return a.byToken(ctx, p.Credential.Value, server)
 	}
@@ -92,26 +92,26 @@ func isKey(c *peer.Credential) bool {
 	return c.Kind == peer.APIKey || strings.HasPrefix(c.Value.Reveal(), apikey.Prefix)
 }
 
-func (a *Authenticator) byKey(ctx context.Context, text secret.Text, from netip.Addr) (*policy.Principal, error) {
+func (a *Authenticator) byKey(ctx context.Context, text secret.Text, from netip.Addr) (_ *policy.Principal, cached bool, _ error) {
 	if a.config.Keys == nil {
-		return nil, &peer.Refusal{Why: peer.Invalid, Reason: "API key: none is accepted here"}
+		return nil, false, &peer.Refusal{Why: peer.Invalid, Reason: "API key: none is accepted here"}
 	}
 	r, err := a.config.Keys.Check(ctx, text, from, a.config.Now())
 	if err != nil {
-		return nil, refusal(text, r, err)
+		return nil, false, refusal(text, r, err)
 	}
 	a.mu.RLock()
 	p := a.principals[r.ID]
 	a.mu.RUnlock()
 	if p != nil && same(p, &r) {
-		return p, nil
+		return p, true, nil
 	}
 	p = &policy.Principal{Issuer: IssuerKey, Subject: r.ID, Name: r.Name, Method: MethodKey, Credential: r.ID,
 		Roles: r.Roles, Narrow: r.Permissions, Expires: r.Expires}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.principals[r.ID] = p
-	return p, nil
+	return p, false, nil
 }
 
 // same reports whether a principal still says what its record says, which may have been loaded anew.
