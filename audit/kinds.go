@@ -13,6 +13,7 @@ func Kinds() []KindInfo {
 	return []KindInfo{
 		{AuthSuccess, false, "a credential was verified"},
 		{AuthFailed, true, "a credential was refused"},
+		{AuthRequired, false, "nothing was presented; the challenge was sent"},
 		{TokenExpired, false, "a genuine token was past its time"},
 		{APIKeyUsed, false, "an API key was accepted"},
 		{CallAllowed, false, "a message may go to its upstream"},
@@ -21,6 +22,8 @@ func Kinds() []KindInfo {
 		{RateLimitExceeded, true, "a rate limit was reached"},
 		{InputRejected, false, "a malformed message or invalid arguments"},
 		{AddressRefused, false, "the host, origin or address was refused"},
+		{SessionRefused, false, "a session that is another's or no longer lives was refused"},
+		{UpstreamFailed, false, "a call was refused because its upstream could not be asked"},
 		{SessionStarted, false, "a session began"},
 		{SessionEnded, false, "a session ended"},
 		{StreamEnded, false, "a live stream was cut"},
@@ -45,8 +48,8 @@ func Kinds() []KindInfo {
 // Known reports whether k is in the table of kinds.
 func (k Kind) Known() bool {
 	switch k {
-	case AuthSuccess, AuthFailed, TokenExpired, APIKeyUsed, CallAllowed, CallCompleted, PermissionDenied,
-		RateLimitExceeded, InputRejected, AddressRefused, SessionStarted, SessionEnded, StreamEnded, TokenIssued,
+	case AuthSuccess, AuthFailed, AuthRequired, TokenExpired, APIKeyUsed, CallAllowed, CallCompleted, PermissionDenied,
+		RateLimitExceeded, InputRejected, AddressRefused, SessionRefused, UpstreamFailed, SessionStarted, SessionEnded, StreamEnded, TokenIssued,
 		TokenRevoked, KeyCreated, KeyRevoked, RoleChanged, ConfigChanged, ConfigRejected, AlertRaised, ServerStarted,
 		ServerStopped, StoreDegraded, StoreRecovered, AuditLost, LogRecovered, RecordsDeleted:
 		return true
