@@ -31,9 +31,9 @@ func (p *parser) message(from Sides) (*Message, *ParseError) {
 // checkEnvelope holds the rules that do not depend on the kind of message.
 func (p *parser) checkEnvelope() *ParseError {
 	switch {
-	case p.batch:
+	case p.array:
 		return refuse(CodeInvalidRequest, "batches are not accepted: send each message by itself")
-	case p.notMap:
+	case p.scalar:
 		return refuse(CodeInvalidRequest, "a message must be a JSON object")
 	case p.unknown:
 		return refuse(CodeInvalidRequest, "the message has a member other than jsonrpc, id, method, params, result and error")
@@ -78,7 +78,7 @@ func checkError(raw []byte) *ParseError {
 	}
 	var code, message, twin bool
 	fieldsOf(raw, func(f field) bool {
-		switch name := string(unquote(f.name)); name {
+		switch name := unquote(f.name); string(name) {
 		case "code":
 			code = isInteger(f.value)
 		case "message":

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"slices"
 	"strings"
 	"unicode"
 
@@ -17,17 +16,21 @@ func fold(name string) string {
 		name = norm.NFKC.String(strings.Map(visible, name))
 		name = norm.NFKC.String(cases.Fold().String(name))
 	}
-	var b strings.Builder
+	return string(appendFolded(make([]byte, 0, len(name)), name))
+}
+
+// appendFolded appends name in lower case without separators. What is not ASCII stays as it is.
+func appendFolded(dst []byte, name string) []byte {
 	for i := range len(name) {
 		switch c := name[i]; {
 		case c == '_' || c == '-' || c <= ' ':
 		case c >= 'A' && c <= 'Z':
-			b.WriteByte(c + ('a' - 'A'))
+			dst = append(dst, c+('a'-'A'))
 		default:
-			b.WriteByte(c)
+			dst = append(dst, c)
 		}
 	}
-	return b.String()
+	return dst
 }
 
 // visible drops runes that a reader may ignore.
@@ -62,6 +65,23 @@ func namesOf(exact ...string) names {
 }
 
 // lookalike reports whether name is none of the set but could be taken for one of them.
-func (n names) lookalike(name string) bool {
-	return !slices.Contains(n.exact, name) && slices.Contains(n.folded, fold(name))
+func (n names) lookalike(name []byte) bool {
+	for _, exact := range n.exact {
+		if string(name) == exact {
+			return false
+		}
+	}
+	var short [64]byte
+	folded := short[:0]
+	if text := string(name); isASCII(text) {
+		folded = appendFolded(folded, text)
+	} else {
+		folded = append(folded, fold(text)...)
+	}
+	for _, known := range n.folded {
+		if string(folded) == known {
+			return true
+		}
+	}
+	return false
 }

@@ -76,7 +76,8 @@ func ListItems(method string, result jsontext.Value) ([]jsontext.Value, error) {
 
 // editor copies a result member by member. It parses strictly, whether or not somebody has before.
 type editor struct {
-	parser  parser
+	dec     *jsontext.Decoder
+	body    []byte
 	row     Method
 	filter  Filter
 	private bool
@@ -93,7 +94,7 @@ func (e *editor) paged() bool { return e.row.List != "" || e.row.Name == "tasks/
 func (e *editor) whole(result []byte) error {
 	err := e.run(result)
 	if err == nil {
-		if _, end := e.parser.dec.ReadToken(); end == io.EOF {
+		if _, end := e.dec.ReadToken(); end == io.EOF {
 			return nil
 		}
 	}
@@ -104,17 +105,17 @@ func (e *editor) whole(result []byte) error {
 }
 
 func (e *editor) run(result []byte) error {
-	e.parser.body = result
-	e.parser.dec = jsontext.NewDecoder(bytes.NewBuffer(result))
+	e.body = result
+	e.dec = jsontext.NewDecoder(bytes.NewBuffer(result))
 	e.out = append(make([]byte, 0, len(result)+64), '{')
-	if e.parser.dec.PeekKind() != '{' {
+	if e.dec.PeekKind() != '{' {
 		return errShape
 	}
-	if _, err := e.parser.dec.ReadToken(); err != nil {
+	if _, err := e.dec.ReadToken(); err != nil {
 		return err
 	}
-	for e.parser.dec.PeekKind() == '"' {
-		name, _, err := e.parser.value()
+	for e.dec.PeekKind() == '"' {
+		name, err := e.value()
 		if err == nil {
 			err = e.member(name)
 		}
@@ -122,7 +123,7 @@ func (e *editor) run(result []byte) error {
 			return err
 		}
 	}
-	if _, err := e.parser.dec.ReadToken(); err != nil {
+	if _, err := e.dec.ReadToken(); err != nil {
 		return err
 	}
 	if e.private && !e.partial {
@@ -130,6 +131,16 @@ func (e *editor) run(result []byte) error {
 	}
 	e.out = append(e.out, '}')
 	return nil
+}
+
+// value reads the value that comes next, as a slice of the result.
+func (e *editor) value() ([]byte, error) {
+	v, err := e.dec.ReadValue()
+	if err != nil {
+		return nil, err
+	}
+	end := int(e.dec.InputOffset())
+	return e.body[end-len(v) : end : end], nil
 }
 
 // complete adds what a modern result must carry and this one lacks.
@@ -152,14 +163,14 @@ func (e *editor) put(name, value []byte) {
 
 // member copies the member that comes next, changed where it must be.
 func (e *editor) member(name []byte) error {
-	text := string(unquote(name))
-	if resultNames.lookalike(text) {
+	if resultNames.lookalike(unquote(name)) {
 		return errTwin
 	}
-	if e.row.List != "" && text == e.row.List && e.parser.dec.PeekKind() == '[' {
+	text := string(unquote(name))
+	if e.row.List != "" && text == e.row.List && e.dec.PeekKind() == '[' {
 		return e.entries(name)
 	}
-	value, _, err := e.parser.value()
+	value, err := e.value()
 	if err != nil {
 		return err
 	}
@@ -205,13 +216,13 @@ func (e *editor) edit(name string, value []byte) ([]byte, error) {
 
 // entries copies the entries of the list that are kept.
 func (e *editor) entries(name []byte) error {
-	if _, err := e.parser.dec.ReadToken(); err != nil {
+	if _, err := e.dec.ReadToken(); err != nil {
 		return err
 	}
 	e.put(name, []byte{'['})
 	kept := 0
-	for k := e.parser.dec.PeekKind(); k != ']' && k != 0; k = e.parser.dec.PeekKind() {
-		entry, _, err := e.parser.value()
+	for k := e.dec.PeekKind(); k != ']' && k != 0; k = e.dec.PeekKind() {
+		entry, err := e.value()
 		if err != nil {
 			return err
 		}
@@ -227,7 +238,7 @@ func (e *editor) entries(name []byte) error {
 		e.out = append(e.out, entry...)
 	}
 	e.out = append(e.out, ']')
-	_, err := e.parser.dec.ReadToken()
+	_, err := e.dec.ReadToken()
 	return err
 }
 
@@ -238,8 +249,8 @@ func (e *editor) keep(entry []byte) bool {
 	}
 	name, found := "", false
 	whole := fieldsOf(entry, func(f field) bool {
-		text := string(unquote(f.name))
-		if text == e.row.Entry {
+		text := unquote(f.name)
+		if string(text) == e.row.Entry {
 			name, found = string(unquote(f.value)), isText(f.value)
 			return found
 		}

@@ -54,7 +54,7 @@ func (m *Message) readParams(row *Method, fields []field) *ParseError {
 		}
 		i := indexMember(known, name)
 		if i < 0 {
-			if names.lookalike(string(name)) {
+			if names.lookalike(name) {
 				return refuse(CodeInvalidRequest, twinReason)
 			}
 			continue
@@ -148,7 +148,7 @@ func (m *Message) readMeta(meta field) (refusal *ParseError) {
 	}
 	fieldsOf(meta.value, func(f field) bool {
 		f.at += meta.at
-		switch name := string(unquote(f.name)); name {
+		switch name := unquote(f.name); string(name) {
 		case "progressToken":
 			if m.spans[tokenSpan].end == 0 { // notifications/progress has its own
 				m.ProgressToken = f.value
@@ -194,10 +194,10 @@ func (m *Message) readClient(raw []byte) (refusal *ParseError) {
 		return refuse(CodeInvalidParams, "clientInfo must be an object")
 	}
 	fieldsOf(raw, func(f field) bool {
-		switch name := string(unquote(f.name)); {
-		case name == "name" && f.value[0] != '"':
+		switch name := unquote(f.name); {
+		case string(name) == "name" && f.value[0] != '"':
 			refusal = refuse(CodeInvalidParams, "clientInfo.name must be a string")
-		case name == "name":
+		case string(name) == "name":
 			m.ClientName = cut(string(unquote(f.value)), maxClient)
 		case clientNames.lookalike(name):
 			refusal = refuse(CodeInvalidRequest, twinReason)
@@ -222,7 +222,7 @@ func cut(text string, n int) string {
 func (m *Message) readRef(raw []byte) (refusal *ParseError) {
 	var kind, name, uri []byte
 	fieldsOf(raw, func(f field) bool {
-		switch text := string(unquote(f.name)); text {
+		switch member := unquote(f.name); string(member) {
 		case "type":
 			kind = f.value
 		case "name":
@@ -230,7 +230,7 @@ func (m *Message) readRef(raw []byte) (refusal *ParseError) {
 		case "uri":
 			uri = f.value
 		default:
-			if refNames.lookalike(text) {
+			if refNames.lookalike(member) {
 				refusal = refuse(CodeInvalidRequest, twinReason)
 			}
 		}
@@ -255,9 +255,9 @@ func isText(raw []byte) bool { return len(raw) > 0 && raw[0] == '"' }
 // readListen reads the resources that subscriptions/listen names; each needs its own permission.
 func (m *Message) readListen(raw []byte) (refusal *ParseError) {
 	fieldsOf(raw, func(f field) bool {
-		name := string(unquote(f.name))
+		name := unquote(f.name)
 		switch {
-		case name == "resourceSubscriptions":
+		case string(name) == "resourceSubscriptions":
 			if f.value[0] != '[' || !elementsOf(f.value, m.listenTo) {
 				refusal = refuse(CodeInvalidParams, "resourceSubscriptions must be an array of strings")
 			}

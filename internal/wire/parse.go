@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net/http"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -28,11 +27,8 @@ func parse(body []byte, lim Limits, from Sides) (*Message, error) {
 	if int64(len(body)) > lim.Bytes {
 		return nil, &ParseError{Code: CodeInvalidRequest, Status: http.StatusRequestEntityTooLarge, Reason: "the message is too large"}
 	}
-	if !within(body, lim) {
-		return nil, &ParseError{CodeParse, http.StatusBadRequest, sniffID(body), "the message is too deep or has too many members"}
-	}
-	var p parser
-	if reason := p.read(body); reason != "" {
+	p := parser{scanner: scanner{b: body}}
+	if reason := p.read(lim); reason != "" {
 		return nil, &ParseError{CodeParse, http.StatusBadRequest, sniffID(body), reason}
 	}
 	m, refusal := p.message(from)
@@ -49,81 +45,53 @@ func parse(body []byte, lim Limits, from Sides) (*Message, error) {
 	return m, nil
 }
 
-// parser holds the members of the envelope as they were read.
+// parser holds the members of the envelope as they were found.
 type parser struct {
-	body []byte
-	dec  *jsontext.Decoder
-
+	scanner
 	jsonrpc, id, method, params, result, problem []byte // as sent; nil when absent; problem is "error"
 
 	fields  []field   // of params, when it is an object
 	inline  [12]field // first room for fields
-	notMap  bool      // the message is JSON, but no object
-	batch   bool      // it is an array
+	array   bool      // the message is JSON, but an array
+	scalar  bool      // it is neither object nor array
 	unknown bool      // it has a member that is none of the envelope
 }
 
-// read takes the message apart. It returns a reason when it is not JSON as it is taken here, else "".
-func (p *parser) read(body []byte) string {
-	p.body, p.fields = body, p.inline[:0]
-	p.dec = jsontext.NewDecoder(bytes.NewBuffer(body))
-	var err error
-	switch p.dec.PeekKind() {
-	case '{':
-		err = p.envelope()
-	case '[':
-		p.notMap, p.batch = true, true
-		err = p.dec.SkipValue()
-	default:
-		p.notMap = true
-		err = p.dec.SkipValue()
+// read takes the message apart. It returns a reason when it is not JSON as it is taken here, else "". The walk comes
+// first, so that what is too much is refused before work is spent on it; what it found counts only because jsontext then
+// accepts every byte.
+func (p *parser) read(lim Limits) string {
+	p.fields = p.inline[:0]
+	whole := p.walk()
+	if p.deepest > lim.Depth || p.members > lim.Members {
+		return "the message is too deep or has too many members"
 	}
-	if err == nil {
-		if _, err = p.dec.ReadToken(); err == io.EOF {
-			if hasNUL(body) {
-				return "a member name holds a NUL character"
-			}
-			return ""
-		}
-		return "something follows the message"
+	if !jsontext.Value(p.b).IsValid() {
+		return whyInvalid(p.b)
 	}
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		return "a member name appears twice"
+	if p.space(); !whole || p.i != len(p.b) {
+		return "the message cannot be taken apart" // impossible for valid JSON
 	}
-	return "not valid JSON in UTF-8"
+	if hasNUL(p.b) {
+		return "a member name holds a NUL character"
+	}
+	return ""
 }
 
-// envelope reads the members of the message.
-func (p *parser) envelope() error {
-	if _, err := p.dec.ReadToken(); err != nil {
-		return err
+// walk finds the members of the message and those of params, passing over everything once.
+func (p *parser) walk() bool {
+	p.space()
+	if p.i < len(p.b) && p.b[p.i] == '{' {
+		return p.object(p.member)
 	}
-	for p.dec.PeekKind() == '"' {
-		name, _, err := p.value()
-		if err == nil {
-			err = p.member(name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	_, err := p.dec.ReadToken() // its end, or what is wrong instead
-	return err
+	p.array = p.i < len(p.b) && p.b[p.i] == '['
+	p.scalar = !p.array
+	_, _, ok := p.value()
+	return ok
 }
 
-// value reads the value that comes next, as a slice of the body, and its offset there.
-func (p *parser) value() (raw []byte, at int, err error) {
-	v, err := p.dec.ReadValue()
-	if err != nil {
-		return nil, 0, err
-	}
-	end := int(p.dec.InputOffset())
-	at = end - len(v)
-	return p.body[at:end:end], at, nil
-}
-
-// member reads one member of the envelope.
-func (p *parser) member(name []byte) (err error) {
+// member takes one member of the envelope.
+func (p *parser) member(name []byte) (ok bool) {
 	var value *[]byte
 	switch string(unquote(name)) {
 	case "jsonrpc":
@@ -133,44 +101,46 @@ func (p *parser) member(name []byte) (err error) {
 	case "method":
 		value = &p.method
 	case "params":
-		return p.readParams()
+		return p.walkParams()
 	case "result":
 		value = &p.result
 	case "error":
 		value = &p.problem
 	default:
 		p.unknown = true
-		return p.dec.SkipValue()
+		_, _, ok = p.value()
+		return ok
 	}
-	*value, _, err = p.value()
-	return err
+	*value, _, ok = p.value()
+	return ok
 }
 
-// readParams reads params member by member, so that large arguments are passed over only once.
-func (p *parser) readParams() (err error) {
-	if p.dec.PeekKind() != '{' {
-		p.params, _, err = p.value()
-		return err
+// walkParams takes the members of params, so that large arguments are passed over only once.
+func (p *parser) walkParams() (ok bool) {
+	p.space()
+	start := p.i
+	if start >= len(p.b) || p.b[start] != '{' {
+		p.params, _, ok = p.value()
+		return ok
 	}
-	if _, err = p.dec.ReadToken(); err != nil {
-		return err
-	}
-	start := int(p.dec.InputOffset()) - 1
-	for p.dec.PeekKind() == '"' {
-		name, _, err := p.value()
-		if err != nil {
-			return err
-		}
-		value, at, err := p.value()
-		if err != nil {
-			return err
-		}
+	ok = p.object(func(name []byte) bool {
+		value, at, ok := p.value()
 		p.fields = append(p.fields, field{name, value, at - start})
+		return ok
+	})
+	p.params = p.b[start:p.i:p.i]
+	return ok
+}
+
+// whyInvalid says in our own words what jsontext refused; its words would quote the message.
+func whyInvalid(body []byte) string {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body))
+	err := dec.SkipValue()
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return "a member name appears twice"
+	case err == nil:
+		return "something follows the message"
 	}
-	if _, err = p.dec.ReadToken(); err != nil {
-		return err
-	}
-	end := int(p.dec.InputOffset())
-	p.params = p.body[start:end:end]
-	return nil
+	return "not valid JSON in UTF-8"
 }

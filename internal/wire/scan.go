@@ -6,11 +6,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// scanner walks over JSON that jsontext has already accepted, without checking it again. On other bytes it stops
-// somewhere, and never reads outside them.
+// scanner walks over JSON without checking it: whether the bytes are JSON is for jsontext to say, and what was found
+// counts only if they are. On other bytes it stops somewhere, and never reads outside them.
 type scanner struct {
-	b []byte
-	i int
+	b       []byte
+	i       int
+	depth   int // objects and arrays that are open
+	deepest int
+	members int // object members and array elements so far; an empty object or array counts as one
 }
 
 // field is one member of an object: name and value as sent.
@@ -24,51 +27,59 @@ type field struct {
 // object was reached.
 func fieldsOf(object []byte, visit func(field) bool) bool {
 	s := scanner{b: object}
-	if !s.take('{') {
-		return false
-	}
-	if s.take('}') {
-		return true
-	}
-	for {
-		name, _, ok := s.value()
-		if !ok || name[0] != '"' || !s.take(':') {
-			return false
-		}
+	return s.object(func(name []byte) bool {
 		value, at, ok := s.value()
-		if !ok || !visit(field{name, value, at}) {
-			return false
-		}
-		if s.take('}') {
-			return true
-		}
-		if !s.take(',') {
-			return false
-		}
-	}
+		return ok && visit(field{name, value, at})
+	})
 }
 
 // elementsOf calls visit for every element of array, as fieldsOf does.
 func elementsOf(array []byte, visit func(value []byte) bool) bool {
 	s := scanner{b: array}
-	if !s.take('[') {
+	return s.list('[', ']', func() bool {
+		value, _, ok := s.value()
+		return ok && visit(value)
+	})
+}
+
+// object walks over the object that comes next. member is called after each name and its colon, and must consume the
+// value.
+func (s *scanner) object(member func(name []byte) bool) bool {
+	return s.list('{', '}', func() bool {
+		name, _, ok := s.value()
+		return ok && name[0] == '"' && s.take(':') && member(name)
+	})
+}
+
+// list walks over what is between open and end and parted by commas.
+func (s *scanner) list(open, end byte, item func() bool) bool {
+	if !s.take(open) {
 		return false
 	}
-	if s.take(']') {
-		return true
-	}
-	for {
-		value, _, ok := s.value()
-		if !ok || !visit(value) {
+	s.enter()
+	for first := true; ; first = false {
+		if first && s.take(end) {
+			break
+		}
+		if !item() {
 			return false
 		}
-		if s.take(']') {
-			return true
+		if s.take(end) {
+			break
 		}
 		if !s.take(',') {
 			return false
 		}
+		s.members++
 	}
+	s.depth--
+	return true
+}
+
+func (s *scanner) enter() {
+	s.members++
+	s.depth++
+	s.deepest = max(s.deepest, s.depth)
 }
 
 // take skips white space and then c, if it is next.
@@ -146,7 +157,7 @@ func (s *scanner) scalar() bool {
 
 // nested skips an object or array with everything in it.
 func (s *scanner) nested() bool {
-	depth := 0
+	outside := s.depth
 	for s.i < len(s.b) {
 		switch s.b[s.i] {
 		case '"':
@@ -154,10 +165,12 @@ func (s *scanner) nested() bool {
 				return false
 			}
 			continue
+		case ',':
+			s.members++
 		case '{', '[':
-			depth++
+			s.enter()
 		case '}', ']':
-			if depth--; depth == 0 {
+			if s.depth--; s.depth == outside {
 				s.i++
 				return true
 			}
@@ -165,42 +178,6 @@ func (s *scanner) nested() bool {
 		s.i++
 	}
 	return false
-}
-
-// measure returns how deep b nests and at most how many members and elements it has. It is meant for bytes that were
-// not checked yet, so that what is too much is refused before work is spent on it.
-func measure(b []byte) (depth, members int) {
-	s := scanner{b: b}
-	open := 0
-	for s.i < len(b) {
-		switch b[s.i] {
-		case '"':
-			if !s.text() {
-				return depth, members
-			}
-			continue
-		case '{', '[':
-			open++
-			depth = max(depth, open)
-			members++
-		case '}', ']':
-			open--
-		case ',':
-			members++
-		}
-		s.i++
-	}
-	return depth, members
-}
-
-// within reports whether body keeps the limits of depth and members. Counting bytes is enough for nearly all messages.
-func within(body []byte, lim Limits) bool {
-	opening := bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['})
-	if opening <= lim.Depth && (len(body)/2 <= lim.Members || opening+bytes.Count(body, []byte{','}) <= lim.Members) {
-		return true
-	}
-	depth, members := measure(body)
-	return depth <= lim.Depth && members <= lim.Members
 }
 
 // hasNUL reports whether the name of any member at any level holds U+0000, which some readers take for its end. A
