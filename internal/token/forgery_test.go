@@ -20,7 +20,6 @@ import (
 
 	"github.com/sallyport-mcp/sallyport/internal/peer"
 	"github.com/sallyport-mcp/sallyport/internal/secret"
-	"github.com/sallyport-mcp/sallyport/internal/token"
 )
 
 const (
@@ -307,22 +306,20 @@ func TestForgedTokenClaimsNobody(t *testing.T) {
 	}
 }
 
-// FuzzVerify holds that of all texts in the neighbourhood of a token only the token itself is accepted.
+// FuzzVerify holds that of all texts in the neighbourhood of a token only the token itself is accepted. The token is the
+// same in every process, which signatures of Ed25519 allow.
 func FuzzVerify(f *testing.F) {
-	s := service(f, edDSA())
-	text, _ := issue(f, s, token.Claims{})
-	good := text.Reveal()
+	s, good := service(f, edDSA()), signed(goodHeader, goodClaims)
 	f.Add(good)
-	f.Add(signed(goodHeader, goodClaims))
 	f.Add("..")
 	f.Add(`{"payload":""}`)
-	f.Fuzz(func(t *testing.T, s2 string) {
-		v, err := s.Verify(t.Context(), secret.New(s2), audience, start)
+	f.Fuzz(func(t *testing.T, text string) {
+		v, err := s.Verify(t.Context(), secret.New(text), audience, start)
 		if (v == nil) == (err == nil) {
 			t.Fatalf("Verify = %v, %v", v, err)
 		}
-		if err == nil && s2 != good && s2 != signed(goodHeader, goodClaims) {
-			t.Fatalf("accepted %q", s2)
+		if err == nil && text != good {
+			t.Fatalf("accepted %q", text)
 		}
 	})
 }
