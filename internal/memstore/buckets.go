@@ -36,8 +36,8 @@ type Buckets struct {
 
 type shard struct {
 	mu     sync.Mutex
-	states map[ratelimit.Key]ratelimit.State // guarded by mu
-	_      [40]byte                          // keeps two mutexes off one cache line
+	states map[ratelimit.Key]*ratelimit.State // guarded by mu, also what is pointed to
+	_      [40]byte                           // keeps two mutexes off one cache line
 }
 
 // BucketsConfig says how large a table may grow.
@@ -59,14 +59,15 @@ func NewBuckets(c BucketsConfig) *Buckets {
 	}
 	b := &Buckets{seed: maphash.MakeSeed(), max: (max + n - 1) / n, shards: make([]shard, n)}
 	for i := range b.shards {
-		b.shards[i].states = make(map[ratelimit.Key]ratelimit.State)
+		b.shards[i].states = make(map[ratelimit.Key]*ratelimit.State)
 	}
 	return b
 }
 
 // drawing is one draw that is neither global nor without limit, while Take works on it.
 type drawing struct {
-	shard int
+	shard int              // -1 for a global bucket, which is drawn from already
+	found *ratelimit.State // in the shard; nil where the key is not remembered
 	next  ratelimit.State
 }
 
@@ -111,16 +112,17 @@ func (b *Buckets) judge(now time.Time, draws []ratelimit.Draw, work []drawing) (
 		if work[i].shard < 0 {
 			continue
 		}
-		d := &draws[i]
+		d, w := &draws[i], &work[i]
+		w.found = b.shards[w.shard].states[d.Key]
 		state, again := earlier(draws, work, i)
-		if !again {
-			state = b.shards[work[i].shard].states[d.Key]
+		if !again && w.found != nil {
+			state = *w.found
 		}
 		next, ok, wait := state.Take(now, d.Limit, d.Cost)
 		if !ok {
 			return i, wait
 		}
-		work[i].next = next
+		w.next = next
 	}
 	return -1, 0
 }
@@ -138,7 +140,11 @@ func earlier(draws []ratelimit.Draw, work []drawing, i int) (ratelimit.State, bo
 // write stores what judge computed. Full buckets are not stored: a missing one is full.
 func (b *Buckets) write(draws []ratelimit.Draw, work []drawing) {
 	for i := range draws {
-		if w := &work[i]; w.shard >= 0 && w.next != (ratelimit.State{}) {
+		switch w := &work[i]; {
+		case w.shard < 0:
+		case w.found != nil:
+			*w.found = w.next
+		case w.next != (ratelimit.State{}):
 			b.shards[w.shard].put(draws[i].Key, w.next, b.max)
 		}
 	}
@@ -146,10 +152,14 @@ func (b *Buckets) write(draws []ratelimit.Draw, work []drawing) {
 
 // put stores a state; s.mu is held.
 func (s *shard) put(k ratelimit.Key, state ratelimit.State, max int) {
-	if _, known := s.states[k]; !known && len(s.states) >= max {
+	if known := s.states[k]; known != nil { // drawn twice in one Take
+		*known = state
+		return
+	}
+	if len(s.states) >= max {
 		s.evict()
 	}
-	s.states[k] = state
+	s.states[k] = &state
 }
 
 // evict removes, of a sample that map order chooses, the bucket that is full soonest. One that is full already is the
@@ -181,8 +191,8 @@ func (b *Buckets) Refund(_ context.Context, now time.Time, draws []ratelimit.Dra
 		}
 		s := &b.shards[b.shardOf(d.Key)]
 		s.mu.Lock()
-		if state, ok := s.states[d.Key]; ok {
-			s.states[d.Key] = state.Refund(now, d.Limit, d.Cost)
+		if state := s.states[d.Key]; state != nil {
+			*state = state.Refund(now, d.Limit, d.Cost)
 		}
 		s.mu.Unlock()
 	}
