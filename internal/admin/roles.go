@@ -174,3 +174,9 @@ func (o *Operations) BuildReport(ctx context.Context, _ Actor, in Range) (*repor
 	}
 	return r, nil
 }
+
+// RejectConfig records that a changed configuration was not taken up, and why.
+func (o *Operations) RejectConfig(ctx context.Context, reason string) error {
+	return o.record(ctx, Actor{Issuer: "local", Subject: "gateway", Name: "local:gateway"},
+		&audit.Event{Kind: audit.ConfigRejected, Outcome: audit.Denied, Reason: reason})
+}
