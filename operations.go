@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-mcp/sallyport/audit"
@@ -36,11 +38,11 @@ func (g *Guard) operations() *admin.Operations {
 	}
 }
 
-// configuredRoles returns the roles of configuration and defaults.
+// configuredRoles returns the roles of the configuration, which cannot be changed at run time.
 func (g *Guard) configuredRoles() []policy.Role {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return withRoles(g.config.Roles, policy.DefaultRoles())
+	return slices.Clone(g.config.Roles)
 }
 
 // applyRoles puts the stored roles in force.
@@ -84,9 +86,9 @@ func (g *Guard) raise(a detect.Alert) {
 	}
 }
 
-// report builds the security report for a range such as "24h".
+// report builds the security report for a range such as "24h", or "FROM/TO" in RFC 3339.
 func (g *Guard) report(ctx context.Context, timeRange string) (*report.Report, error) {
-	span, err := report.ParseRange(timeRange, g.config.Now())
+	span, err := parseRange(timeRange, g.config.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +97,22 @@ func (g *Guard) report(ctx context.Context, timeRange string) (*report.Report, e
 		return nil, err
 	}
 	return &r, nil
+}
+
+func parseRange(text string, now time.Time) (report.Range, error) {
+	first, second, ok := strings.Cut(text, "/")
+	if !ok {
+		return report.ParseRange(text, now)
+	}
+	from, err := time.Parse(time.RFC3339, first)
+	if err != nil {
+		return report.Range{}, fmt.Errorf("%w: it must begin with a time such as 2026-01-31T00:00:00Z", report.ErrRange)
+	}
+	to, err := time.Parse(time.RFC3339, second)
+	if err != nil {
+		return report.Range{}, fmt.Errorf("%w: it must end with a time such as 2026-01-31T00:00:00Z", report.ErrRange)
+	}
+	return report.Between(from, to)
 }
 
 // source is where a report reads from: the log in the data directory and the stored alerts.
