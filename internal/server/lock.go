@@ -55,7 +55,8 @@ func acquire(dir string) (*Lock, error) {
 		return nil, fmt.Errorf("locking the data directory: %w", err)
 	}
 	pid := []byte(strconv.Itoa(os.Getpid()) + "\n")
-	if err := f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = f.WriteAt(pid, 0)
 	}
 	if err != nil {
