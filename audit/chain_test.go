@@ -67,7 +67,7 @@ func second[T any](_ T, err error) error { return err }
 // The right edge gives the same hashes as tlog does from its store.
 func TestTreeEqualsTlog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(0, 200).Draw(t, "n")
+		n := rapid.IntRange(0, 70).Draw(t, "n")
 		var (
 			tree  audit.Tree
 			store []audit.Hash

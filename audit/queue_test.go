@@ -98,3 +98,47 @@ func TestCloseDrainsAndGivesUp(t *testing.T) {
 		}
 	})
 }
+
+// SECURITY: who came while a batch was failing is refused too, and told so; his notes are kept up to the bound.
+func TestFailureAnswersThoseQueuedBehindIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := make(chan struct{}), make(chan struct{})
+		log := &memory{hang: first}
+		r := start(t, audit.RecorderConfig{Log: log, Durable: true, Queue: 10})
+		r.Note(event(audit.ServerStarted, 0))
+		synctest.Wait() // in the log's hands
+		var wg sync.WaitGroup
+		fill := func(round int) { // two who wait and eight notes: the whole queue
+			for i := range 2 {
+				wg.Go(func() {
+					if err := r.Record(context.Background(), event(audit.CallAllowed, i)); !errors.Is(err, audit.ErrNotRecorded) {
+						t.Errorf("round %d: %v", round, err)
+					}
+				})
+			}
+			synctest.Wait()
+			for i := range 8 {
+				r.Note(event(audit.AuthFailed, i))
+			}
+		}
+		fill(0)
+		log.set(func() { log.hang = second })
+		close(first)
+		synctest.Wait() // those of round 0 are in the log's hands
+		fill(1)
+		log.set(func() { log.fail = true })
+		close(second)
+		wg.Wait()
+		log.set(func() { log.hang, log.fail = nil, false })
+		time.Sleep(5 * time.Second)
+		closeNow(t, r)
+		if kept := log.count(audit.AuthFailed); kept != 10 || r.Lost() != 6 || log.count(audit.CallAllowed) != 0 {
+			t.Errorf("%d kept, %d lost: %v", kept, r.Lost(), log.kinds())
+		}
+		for _, e := range log.events {
+			if d := e.Details; e.Kind == audit.StoreRecovered && d[0].Value != "4" {
+				t.Errorf("refused: %v", d)
+			}
+		}
+	})
+}

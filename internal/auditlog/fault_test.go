@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sallyport-mcp/sallyport/audit"
@@ -168,20 +169,23 @@ func TestFailingTreeIsCompletedLater(t *testing.T) {
 }
 
 func TestFailingCheckpointFileIsTriedAgain(t *testing.T) {
-	dir := t.TempDir()
-	f := &faults{only: ".checkpoints"}
-	cfg := config(dir)
-	cfg.OpenFile = f.openFile
-	cfg.CheckpointEvery = time.Millisecond
-	l := open(t, cfg)
-	f.set(disk{write: full, part: 50, trunc: full})
-	must(t, add(l, 10))
-	time.Sleep(20 * time.Millisecond) // several attempts; nothing depends on how many
-	f.set(disk{})
-	must(t, l.Close())
-	if r := verify(t, dir); r.Fault != nil || r.Stored != 2 {
-		t.Errorf("%d checkpoints, %v", r.Stored, r.Fault)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		f := &faults{only: ".checkpoints"}
+		cfg := config(dir)
+		cfg.OpenFile = f.openFile
+		l := open(t, cfg)
+		f.set(disk{write: full, part: 50, trunc: full})
+		must(t, add(l, 10))
+		time.Sleep(10 * time.Second)
+		f.set(disk{})
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if r := verify(t, dir); r.Fault != nil || r.Stored != 2 {
+			t.Errorf("%d checkpoints, %v", r.Stored, r.Fault)
+		}
+		must(t, l.Close())
+	})
 }
 
 func TestFailedRotationKeepsTheSegment(t *testing.T) {

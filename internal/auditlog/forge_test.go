@@ -43,6 +43,13 @@ func newVictim(t *testing.T) *victim {
 	return v
 }
 
+// copy returns a victim of its own for a test that changes it.
+func (v *victim) copy(t *testing.T) *victim {
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, os.DirFS(v.dir)))
+	return &victim{t: t, dir: dir, outside: v.outside}
+}
+
 func (v *victim) stored() []audit.Checkpoint {
 	var all []audit.Checkpoint
 	files, _ := filepath.Glob(filepath.Join(v.dir, "*.checkpoints"))
@@ -166,9 +173,10 @@ func flipPrev(line string) string {
 
 // SECURITY: each change to the records alone is found at its sequence number, with or without an outside checkpoint.
 func TestChangedRecordsAreNamed(t *testing.T) {
+	whole := newVictim(t)
 	for _, d := range deeds() {
 		t.Run(d.name, func(t *testing.T) {
-			v := newVictim(t)
+			v := whole.copy(t)
 			v.replace(d.do(v.records()))
 			for _, given := range [][][]byte{nil, v.outside} {
 				r := verify(t, v.dir, given...)
@@ -215,12 +223,13 @@ func storedAt(n int) int {
 // Who computes the chain and the tree anew but has no key is betrayed by the stored checkpoints, who has the key by
 // those from elsewhere; without those nothing more than "consistent" is ever said.
 func TestRecomputedLogsAreLocated(t *testing.T) {
+	whole := newVictim(t)
 	for _, d := range deeds() {
 		if d.name == "flip hash" {
 			continue // computing the chain anew undoes it
 		}
 		t.Run(d.name, func(t *testing.T) {
-			v := newVictim(t)
+			v := whole.copy(t)
 			lines, tree, roots := rechain(t, d.do(v.records()))
 			v.replace(lines)
 			must(t, os.WriteFile(filepath.Join(v.dir, "tree"), tree, 0o600))
@@ -278,6 +287,7 @@ func TestRollbackThatGoesOnIsLocated(t *testing.T) {
 }
 
 func TestCheckpointFilesAreChecked(t *testing.T) {
+	whole := newVictim(t)
 	for name, change := range map[string]func(text string) string{
 		"signature": func(s string) string { return strings.Replace(s, " 30 ", " 31 ", 1) },
 		"garbage":   func(s string) string { return strings.Replace(s, "sallyport/", "sallyprt/", 1) },
@@ -289,7 +299,7 @@ func TestCheckpointFilesAreChecked(t *testing.T) {
 		"none": func(string) string { return "" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVictim(t)
+			v := whole.copy(t)
 			var all strings.Builder
 			for _, c := range v.stored() {
 				all.WriteString(c.Line() + "\n")

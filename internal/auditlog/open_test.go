@@ -12,7 +12,7 @@ import (
 )
 
 func TestTornTailIsCutAndReported(t *testing.T) {
-	for name, tail := range map[string]string{"half": `{"seq":4,"prev":"00`, "byte": "{", "zeros": "\x00\x00\x00", "whole without newline": ""} {
+	for name, tail := range map[string]string{"half": `{"seq":4,"prev":"00`, "byte": "{", "long": strings.Repeat("x", 5000), "zeros": "\x00\x00\x00", "whole without newline": ""} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			l := open(t, config(dir))

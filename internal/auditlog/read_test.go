@@ -3,9 +3,11 @@ package auditlog_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -144,9 +146,7 @@ func TestRetention(t *testing.T) {
 	if err != nil || through == 0 || through >= 50 {
 		t.Fatalf("expired through %d, %v", through, err)
 	}
-	e := audit.RecordsDeletedEvent(through)
-	e.Seq, e.Time = l.NextSeq(), start.Add(48*time.Hour)
-	must(t, l.Append([]*audit.Event{e}, [][]byte{e.AppendJSON(nil)}))
+	must(t, declare(l, through))
 	must(t, l.DeleteThrough(through))
 	must(t, l.Close())
 	anchor := (&victim{t: t, dir: dir}).last().Line()
@@ -176,4 +176,28 @@ func TestDeletionWithoutARecordIsDamage(t *testing.T) {
 	if r := verify(t, v.dir, v.outside...); r.Result != auditlog.ResultDamaged || r.Fault.Seq != 1 {
 		t.Errorf("%s: %v", r.Result, r.Fault)
 	}
+}
+
+// declare records that the bodies up to through are deleted.
+func declare(l *auditlog.Log, through uint64) error {
+	e := audit.RecordsDeletedEvent(through)
+	e.Seq, e.Time = l.NextSeq(), start.Add(48*time.Hour)
+	return l.Append([]*audit.Event{e}, [][]byte{e.AppendJSON(nil)})
+}
+
+// segments returns the numbers in the names of the segments.
+func segments(t testing.TB, dir string) (firsts []uint64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	must(t, err)
+	for _, f := range files {
+		n, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(f), ".jsonl"), 10, 64)
+		must(t, err)
+		firsts = append(firsts, n)
+	}
+	return firsts
+}
+
+func segment(dir string, first uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%020d.jsonl", first))
 }
