@@ -57,7 +57,10 @@ func DecideEra(h http.Header, m *Message, hasSession bool) (Era, error) {
 	if row := methods[m.Method]; row != nil && !row.Eras.Has(Legacy) {
 		return 0, refuseHeaders(m, CodeMethodNotFound, http.StatusOK, "this method does not exist in this protocol revision")
 	}
-	return Legacy, orNil(mirrored(h, m, false))
+	if refusal := mirrored(h, m, false); refusal != nil {
+		return 0, refusal
+	}
+	return Legacy, nil
 }
 
 // CheckHeaders holds the rules of the modern era for one message: MCP-Protocol-Version, Mcp-Method and, for methods that
@@ -86,14 +89,6 @@ func CheckHeaders(h http.Header, m *Message) error {
 		return refuseHeaders(m, CodeMethodNotFound, http.StatusNotFound, "this method does not exist in this protocol revision")
 	}
 	return nil
-}
-
-// orNil turns a nil *ParseError into a nil error.
-func orNil(e *ParseError) error {
-	if e == nil {
-		return nil
-	}
-	return e
 }
 
 // mirrored compares Mcp-Method and Mcp-Name with the body; required says whether they may be absent.
