@@ -27,7 +27,13 @@ func (t *tool) check(args []byte, l Limits) *Problem {
 	case len(args) == 0:
 		args = []byte("{}")
 	}
-	v, bad := p.read(args, l)
+	w, ok := t.walks.Get().(*walk)
+	if !ok {
+		w = p.newWalk()
+	}
+	v, bad := w.read(p.root, args, l)
+	w.input = bytes.Buffer{} // the arguments are the caller's
+	t.walks.Put(w)
 	if bad != nil {
 		return bad
 	}

@@ -1,7 +1,9 @@
 package validate
 
 import (
+	"encoding/json"
 	"errors"
+	"math/big"
 	"strconv"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -18,8 +20,9 @@ type form struct {
 
 	accepts  kind // kinds of value whose members and elements are looked at
 	weight   int64
+	numbers  int64 // of the schema, that a number is compared with
 	pattern  *pattern
-	isRegexp bool // the value must be a regular expression itself, and is compiled
+	isRegexp bool // the value must be a regular expression itself, and is parsed
 	unique   bool
 
 	properties map[string]*form
@@ -68,7 +71,8 @@ func (g *graph) form(s *jsonschema.Schema) *form {
 	if f := g.forms[s]; f != nil {
 		return f
 	}
-	f := &form{id: len(g.order), weight: weight(s), unique: s.UniqueItems, accepts: accepts(s.Types)}
+	f := &form{id: len(g.order), unique: s.UniqueItems, accepts: accepts(s.Types)}
+	f.weigh(s)
 	f.isRegexp = s.Format != nil && s.Format.Name == "regex"
 	f.pattern, _ = s.Pattern.(*pattern)
 	g.forms[s] = f
@@ -153,42 +157,56 @@ func (g *graph) elements(f *form, s *jsonschema.Schema) {
 	}
 }
 
-// weight is what one application costs beside the value's own size.
-func weight(s *jsonschema.Schema) int64 {
-	n := 2 + int64(len(s.Required))/8
+// What the validator's work costs, in steps of about 0.1 microseconds; measured, see TestJustWithinTheLimit.
+const (
+	stepsApply  = 20  // applying one subschema to one value, when it fails
+	stepsMember = 5   // looking at one member or element
+	stepsNumber = 40  // comparing two numbers exactly
+	stepsValue  = 100 // what each value may cost beyond Limits.Work
+)
+
+// weigh sets what one application costs beside the value's own size: weight always, and numbers when the value is a
+// number or holds some.
+func (f *form) weigh(s *jsonschema.Schema) {
+	f.weight = stepsApply + int64(len(s.Required))/4
 	if s.Enum != nil {
 		for _, v := range s.Enum.Values {
-			n += nodes(v)
+			f.compare(v)
 		}
 	}
 	if s.Const != nil {
-		n += nodes(*s.Const)
+		f.compare(*s.Const)
+	}
+	for _, bound := range []*big.Rat{s.Minimum, s.Maximum, s.ExclusiveMinimum, s.ExclusiveMaximum, s.MultipleOf} {
+		if bound != nil {
+			f.numbers++
+		}
 	}
 	for _, list := range s.DependentRequired {
-		n += int64(len(list))
+		f.weight += int64(len(list))
 	}
 	for _, d := range s.Dependencies {
 		if list, ok := d.([]string); ok {
-			n += int64(len(list))
+			f.weight += int64(len(list))
 		}
 	}
-	return n
 }
 
-// nodes counts the values in v.
-func nodes(v any) int64 {
-	n := int64(1)
+// compare adds what comparing with v costs.
+func (f *form) compare(v any) {
+	f.weight++
 	switch v := v.(type) {
+	case json.Number:
+		f.numbers++
 	case map[string]any:
 		for _, sub := range v {
-			n += nodes(sub)
+			f.compare(sub)
 		}
 	case []any:
 		for _, sub := range v {
-			n += nodes(sub)
+			f.compare(sub)
 		}
 	}
-	return n
 }
 
 // accepts returns the kinds that a list of types leaves; no list leaves all.

@@ -31,10 +31,16 @@ func (p *pattern) cost(n int) int64 { return 1 + int64(n)*p.states/20 }
 type patterns struct {
 	known  map[string]*pattern
 	states int64
+	sealed bool // the schema is compiled: from now on only read, by many goroutines
 }
 
-// compile is the compiler's regular expression engine. It never fails: see pattern.
+// compile is the compiler's regular expression engine. It never fails for a schema: see pattern. Once the schema is
+// compiled it is asked about arguments that must be regular expressions themselves, and then it does.
 func (ps *patterns) compile(source string) (jsonschema.Regexp, error) {
+	if ps.sealed {
+		_, err := syntax.Parse(source, syntax.Perl)
+		return nil, err
+	}
 	if p := ps.known[source]; p != nil {
 		return p, nil
 	}
@@ -45,7 +51,7 @@ func (ps *patterns) compile(source string) (jsonschema.Regexp, error) {
 	}
 	tree, err := syntax.Parse(source, syntax.Perl)
 	if err != nil {
-		return p, nil //nolint:nilerr // not an error of the schema: the pattern stays without a matcher
+		return p, nil // not an error of the schema: the pattern stays without a matcher
 	}
 	p.states = states(tree)
 	if p.states > maxStates || ps.states+p.states > maxStatesAll {
@@ -67,6 +73,16 @@ func states(e *syntax.Regexp) int64 {
 		n *= int64(max(e.Min, e.Max, 1))
 	}
 	return min(n, enough)
+}
+
+// numberCost returns what computing with a number costs, in steps; a text of a few bytes can stand for many digits.
+func numberCost(s string) int64 {
+	size := len(s)
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		e, _ := strconv.Atoi(s[i+1:]) // smallNumber has read it
+		size += max(e, -e)
+	}
+	return int64(size) / 8
 }
 
 // smallNumber reports whether a JSON number can be computed with exactly at little cost. A short text can stand for a

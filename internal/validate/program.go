@@ -19,7 +19,8 @@ type tool struct {
 	raw     []byte // input schema; nil when absent
 	invalid string // why the definition cannot be used, when that was seen on reading it
 	once    sync.Once
-	ready   program // written by once
+	ready   program   // written by once
+	walks   sync.Pool // of *walk
 }
 
 // program is a compiled schema, or why there is none. Immutable.
@@ -39,7 +40,7 @@ func (t *tool) program() *program {
 		}
 		p, err := compile(t.raw)
 		if err != nil {
-			p.fault = cut(err.Error(), maxMessage)
+			p.fault = cut(strings.Join(strings.Fields(err.Error()), " "), maxMessage)
 		}
 		t.ready = p
 	})
@@ -76,6 +77,7 @@ func compile(raw []byte) (p program, err error) {
 	if err != nil {
 		return program{}, fmt.Errorf("compiling it: %w", err)
 	}
+	patterns.sealed = true
 	g := graph{forms: map[*jsonschema.Schema]*form{}}
 	root := g.form(schema)
 	if err := g.close(); err != nil {

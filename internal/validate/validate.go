@@ -35,7 +35,7 @@ type Limits struct {
 	Size   int // bytes of the arguments; default 4 MiB
 	Depth  int // nesting; default 64
 	Values int // values in all, members and elements counted alike; default 100,000
-	Work   int // steps of checking, each about 0.1 microseconds; default 500,000
+	Work   int // steps of checking, about 0.1 microseconds each, beyond 100 for each value; default 500,000
 }
 
 // filled returns l with the defaults filled in.
@@ -62,7 +62,7 @@ const (
 	maxStates     = 2000      // states of one pattern's automaton
 	maxStatesAll  = 20_000    // and of all patterns of a schema
 	maxDigits     = 1024      // bytes of a number, in schemas and in arguments
-	maxExponent   = 1024      // of a number, either sign
+	maxExponent   = 400       // of a number, either sign; a double ends at 308
 	maxTools      = 10_000    // of one server
 	maxCatalogued = 32 << 20  // bytes of all schemas of one server
 )

@@ -16,7 +16,9 @@ import (
 // the current value, and along how many paths. Two paths to one subschema are one entry with a count, so that the walk
 // itself is never worse than values times subschemas.
 type walk struct {
+	input  bytes.Buffer
 	dec    *jsontext.Decoder
+	root   [1]use
 	limits Limits
 	values int
 	steps  int64
@@ -30,16 +32,24 @@ type mark struct {
 	at  int
 }
 
+// newWalk returns a walk for a program's arguments. It may be used again, by one goroutine at a time.
+func (p *program) newWalk() *walk {
+	return &walk{dec: jsontext.NewDecoder(new(bytes.Buffer)), marks: make([]mark, p.forms), stack: make([]use, 0, 16)}
+}
+
 // read decodes args and checks all but what the validator will.
-func (p *program) read(args []byte, l Limits) (any, *Problem) {
-	w := walk{dec: jsontext.NewDecoder(bytes.NewBuffer(args)), limits: l, marks: make([]mark, p.forms), stack: make([]use, 0, 16)}
+func (w *walk) read(root *form, args []byte, l Limits) (any, *Problem) {
+	w.input = *bytes.NewBuffer(args)
+	w.dec.Reset(&w.input)
+	w.limits, w.values, w.steps, w.stack = l, 0, 0, w.stack[:0]
 	if w.dec.PeekKind() != '{' {
 		if _, err := w.dec.ReadValue(); err != nil {
 			return nil, w.malformed(err)
 		}
 		return nil, problem("", "type: want object")
 	}
-	v, _, bad := w.value([]use{{p.root, 1}})
+	w.root[0] = use{root, 1}
+	v, _, bad := w.value(w.root[:])
 	if bad != nil {
 		return nil, bad
 	}
@@ -77,7 +87,14 @@ func (w *walk) value(applied []use) (any, int64, *Problem) {
 		if !smallNumber(n) {
 			return nil, 0, w.bad(fmt.Sprintf("limit: want a number of at most %d digits and an exponent of at most %d", maxDigits, maxExponent))
 		}
-		return json.Number(n), 1, nil
+		cost := numberCost(n)
+		for _, u := range forms {
+			w.charge(u.n, timesSteps(1+u.form.numbers, cost+stepsNumber))
+		}
+		if w.over() {
+			return nil, 0, w.tooMuch()
+		}
+		return json.Number(n), 10 + cost, nil
 	case 'n':
 		return nil, 1, nil
 	default:
@@ -109,7 +126,7 @@ func (w *walk) expand(applied []use) []use {
 }
 
 func (w *walk) object(forms []use) (any, int64, *Problem) {
-	if bad := w.enter(); bad != nil {
+	if bad := w.enter(forms); bad != nil {
 		return nil, 0, bad
 	}
 	m, count := map[string]any{}, int64(1)
@@ -168,7 +185,7 @@ func (w *walk) almost(forms []use, name string) *Problem {
 func (w *walk) member(forms []use, name string) *Problem {
 	for _, u := range forms {
 		f := u.form
-		w.charge(u.n, 1) // the validator visits each member for each application
+		w.charge(u.n, stepsMember) // the validator visits each member for each application
 		if f.accepts&objects == 0 {
 			continue
 		}
@@ -212,14 +229,14 @@ func (w *walk) name(u use, name string) *Problem {
 }
 
 func (w *walk) array(forms []use) (any, int64, *Problem) {
-	if bad := w.enter(); bad != nil {
+	if bad := w.enter(forms); bad != nil {
 		return nil, 0, bad
 	}
 	list, count := []any{}, int64(1)
 	for i := 0; w.dec.PeekKind() != ']'; i++ {
 		base := len(w.stack)
 		for _, u := range forms {
-			w.charge(u.n, 1)
+			w.charge(u.n, stepsMember)
 			w.element(u, i)
 		}
 		v, n, bad := w.value(w.stack[base:])
@@ -271,7 +288,7 @@ func (w *walk) text(forms []use, s string) *Problem {
 			w.charge(u.n, p.cost(len(s)))
 		}
 		if u.form.isRegexp {
-			w.charge(u.n, 100*int64(len(s))) // it is compiled
+			w.charge(u.n, 10*int64(len(s))) // it is parsed
 		}
 	}
 	if w.over() {
@@ -281,9 +298,12 @@ func (w *walk) text(forms []use, s string) *Problem {
 }
 
 // enter reads the start of an object or array.
-func (w *walk) enter() *Problem {
+func (w *walk) enter(forms []use) *Problem {
 	if _, err := w.dec.ReadToken(); err != nil {
 		return w.malformed(err)
+	}
+	for _, u := range forms {
+		w.charge(u.n, timesSteps(u.form.numbers, stepsNumber)) // comparing with a constant that holds numbers
 	}
 	if w.dec.StackDepth() > w.limits.Depth {
 		return w.bad("limit: want at most " + strconv.Itoa(w.limits.Depth) + " levels")
@@ -293,7 +313,7 @@ func (w *walk) enter() *Problem {
 
 func (w *walk) charge(n, each int64) { w.steps = addSteps(w.steps, timesSteps(n, each)) }
 
-func (w *walk) over() bool { return w.steps > int64(w.limits.Work) }
+func (w *walk) over() bool { return w.steps > int64(w.limits.Work)+stepsValue*int64(w.values) }
 
 func (w *walk) tooMuch() *Problem {
 	return w.bad("limit: checking this against the tool's schema takes too long")
