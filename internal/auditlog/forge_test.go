@@ -205,9 +205,10 @@ func TestChangedRecordsAndLeavesAreNamed(t *testing.T) {
 		t.Errorf("%s: %v", r.Result, r.Fault)
 	}
 	v = newVictim(t)
-	copy(tree[storedAt(32)+32:], leaf[:]) // only an inner or neighbouring hash
+	_, tree, _ = rechain(t, v.records())
+	copy(tree[storedAt(33)+32:], leaf[:]) // the inner hash that record 34 completes
 	must(t, os.WriteFile(filepath.Join(v.dir, "tree"), tree, 0o600))
-	if r := verify(t, v.dir); r.Result != auditlog.ResultDamaged || r.Fault.Seq != 33 {
+	if r := verify(t, v.dir); r.Result != auditlog.ResultDamaged || r.Fault.Seq != 34 {
 		t.Errorf("changed hash: %s: %v", r.Result, r.Fault)
 	}
 }

@@ -94,8 +94,8 @@ func must(t testing.TB, err error) {
 func checkLog(t testing.TB, dir string) uint64 {
 	t.Helper()
 	r := verify(t, dir)
-	if r.Fault != nil || r.Result != auditlog.ResultConsistent {
-		t.Fatalf("%s: %v", r.Result, r.Fault)
+	if r.Fault != nil || r.Torn != nil || r.Result != auditlog.ResultConsistent {
+		t.Fatalf("%s: %v, torn %v", r.Result, r.Fault, r.Torn)
 	}
 	next := r.FirstBody
 	must(t, auditlog.Scan(context.Background(), dir, time.Time{}, time.Time{}, func(e *audit.Event) error {
