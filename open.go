@@ -33,21 +33,22 @@ import (
 
 // Guard is a running guard in front of MCP servers. It is safe for concurrent use.
 type Guard struct {
-	config   Config // as of the last Reload, defaults filled in; guarded by mu
-	mu       sync.Mutex
-	gateway  *gateway.Gateway
-	guard    *guard.Guard
-	recorder *audit.Recorder
-	log      audit.Log
-	detect   *detect.Engine
-	keys     *apikey.Service
-	tokens   *token.Service
-	store    Store
-	ups      map[string]opened // by server name; guarded by mu
-	limits   *ratelimit.Table  // guarded by mu
-	counter  admin.Counter
-	ops      *admin.Operations
-	closers  []func(context.Context) error // in the order of opening; guarded by mu
+	config    Config // as of the last Reload, defaults filled in; guarded by mu
+	mu        sync.Mutex
+	gateway   *gateway.Gateway
+	guard     *guard.Guard
+	recorder  *audit.Recorder
+	log       audit.Log
+	detect    *detect.Engine
+	keys      *apikey.Service
+	tokens    *token.Service
+	store     Store
+	ups       map[string]opened // by server name; guarded by mu
+	limits    *ratelimit.Table  // guarded by mu
+	counter   admin.Counter
+	retention time.Duration // of records; never changed
+	ops       *admin.Operations
+	closers   []func(context.Context) error // in the order of opening; guarded by mu
 }
 
 // Open checks the configuration and starts a guard. The caller must Close it. Nothing listens: serve Handler.
@@ -190,6 +191,10 @@ func issuer(c Config) string {
 
 // openRecord opens the audit log, detection and the recorder between them. The event tells of a torn tail that was cut.
 func (g *Guard) openRecord(c Config) (recovered *audit.Event, err error) {
+	g.retention = c.Audit.Retention
+	if g.retention == 0 {
+		g.retention = recordsKept
+	}
 	g.log = c.Audit.Log
 	if g.log == nil {
 		seed, err := loadKey(c.DataDir, "checkpoint")
@@ -274,6 +279,10 @@ func (g *Guard) openGateway(ctx context.Context, c Config, rules *policy.Rules) 
 	g.gateway.Use(g.guard)
 	g.closers = append(g.closers, func(context.Context) error { g.gateway.Close(); return nil })
 	g.ops = g.operations()
+	keeping, stop := context.WithCancel(context.Background())
+	var kept sync.WaitGroup
+	kept.Go(func() { g.keepRetention(keeping) })
+	g.closers = append(g.closers, func(context.Context) error { stop(); kept.Wait(); return nil })
 	return nil
 }
 
