@@ -143,6 +143,7 @@ func TestThresholdsAreExact(t *testing.T) {
 		"one run of less than two min":    {limited, times(120, 59*time.Second/60), nil},
 		"a run that lasts two minutes":    {limited, times(121, time.Second), []int{120}},
 		"a run of an hour: once a window": {limited, times(3600, time.Second), []int{120, 720, 1320, 1920, 2520, 3120}},
+		"a run with pauses of 59 s":       {limited, times(4, 59*time.Second), []int{3}},
 		"one burst":                       {limited, times(1000, time.Millisecond), nil},
 		"failures without end":            {failed, times(60, m), []int{4, 19, 34, 49}},
 		"one failure a window later":      {failed, []time.Duration{0, 0, 0, 0, 0, 15 * m}, []int{4}},

@@ -97,6 +97,8 @@ func TestHostilePatterns(t *testing.T) {
 		"nested, a large pattern":  {`{"properties":{"a":{"pattern":"^((a|b)+|(c|d)+){100}$"}}}`, `{"a":"` + long + `!"}`, "takes too long"},
 		"large repeat":             {`{"properties":{"a":{"pattern":"^(.{1000}){1000}$"}}}`, `{"a":"x"}`, "cannot be checked"},
 		"many repeats":             {`{"properties":{"a":{"pattern":"` + strings.Repeat("a{1000}", 100) + `"}}}`, `{"a":"x"}`, "cannot be checked"},
+		"somewhat too large":       {`{"properties":{"a":{"pattern":"a{1000}b{1000}c{1000}"}}}`, `{"a":"x"}`, "cannot be checked"},
+		"long, but small":          {`{"properties":{"a":{"pattern":"` + strings.Repeat("(?i)", 1500) + `"}}}`, `{"a":"x"}`, "cannot be checked"},
 		"many patterns":            {`{"properties":{"a":{"allOf":[` + strings.TrimSuffix(strings.Repeat(`{"pattern":"a{500}"},`, 100), ",") + `]}}}`, `{"a":"` + long[:50_000] + `"}`, "takes too long"},
 		"a long pattern":           {`{"properties":{"a":{"pattern":"` + long[:5000] + `"}}}`, `{"a":"x"}`, "cannot be checked"},
 		"look-ahead":               {`{"properties":{"a":{"pattern":"^(?!x)"},"b":{}}}`, `{"a":"y"}`, "cannot be checked"},
