@@ -34,6 +34,9 @@ import (
 // Guard is a running guard in front of MCP servers. It is safe for concurrent use.
 type Guard struct {
 	config    Config // as of the last Reload, defaults filled in; guarded by mu
+	dataDir   string // this and the next two never change
+	logger    *slog.Logger
+	now       func() time.Time
 	mu        sync.Mutex
 	gateway   *gateway.Gateway
 	guard     *guard.Guard
@@ -58,7 +61,7 @@ func Open(ctx context.Context, c Config) (_ *Guard, err error) {
 		return nil, errors.New("sallyport: Config.DataDir is required")
 	}
 	c = withDefaults(c)
-	g := &Guard{config: c, store: c.Store, ups: map[string]opened{}}
+	g := &Guard{config: c, dataDir: c.DataDir, logger: c.Log, now: c.Now, store: c.Store, ups: map[string]opened{}}
 	defer func() {
 		if err != nil {
 			_ = g.Close(context.WithoutCancel(ctx)) // the first error is the one that counts
@@ -319,7 +322,7 @@ func (g *Guard) Close(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.guard != nil && len(g.closers) > 0 {
-		g.recorder.Note(&audit.Event{Time: g.config.Now().UTC(), Kind: audit.ServerStopped, Outcome: audit.Info})
+		g.recorder.Note(&audit.Event{Time: g.now().UTC(), Kind: audit.ServerStopped, Outcome: audit.Info})
 	}
 	var errs []error
 	for _, closer := range slices.Backward(g.closers) {

@@ -33,8 +33,8 @@ func (g *Guard) operations() *admin.Operations {
 		Audience:   func(server string) (string, bool) { r := g.gateway.Resource(server); return r, r != "" },
 		Report:     g.report,
 		Stats:      g.stats,
-		Now:        g.config.Now,
-		Log:        g.config.Log,
+		Now:        g.now,
+		Log:        g.logger,
 	}
 }
 
@@ -78,17 +78,17 @@ func (g *Guard) raise(a detect.Alert) {
 			{Name: "alert", Value: a.ID}, {Name: "name", Value: a.Name}, {Name: "severity", Value: string(a.Severity)}, {Name: "key", Value: a.Key},
 		},
 	})
-	g.config.Log.Warn("alert", "name", a.Name, "severity", a.Severity, "key", a.Key, "count", a.Context.Count, "window", a.Context.Window)
+	g.logger.Warn("alert", "name", a.Name, "severity", a.Severity, "key", a.Key, "count", a.Context.Count, "window", a.Context.Window)
 	ctx, cancel := context.WithTimeout(context.Background(), alertTimeout)
 	defer cancel()
 	if err := g.store.PutAlert(ctx, a); err != nil {
-		g.config.Log.Error("an alert could not be stored; it is in the audit log", "alert", a.ID, "err", err)
+		g.logger.Error("an alert could not be stored; it is in the audit log", "alert", a.ID, "err", err)
 	}
 }
 
 // report builds the security report for a range such as "24h", or "FROM/TO" in RFC 3339.
 func (g *Guard) report(ctx context.Context, timeRange string) (*report.Report, error) {
-	span, err := parseRange(timeRange, g.config.Now())
+	span, err := parseRange(timeRange, g.now())
 	if err != nil {
 		return nil, err
 	}
@@ -134,4 +134,4 @@ func (s source) Integrity(ctx context.Context) (report.Integrity, error) {
 	return report.Integrity{Result: v.Result, Records: v.Records}, nil
 }
 
-func (g *Guard) auditDir() string { return filepath.Join(g.config.DataDir, "audit") }
+func (g *Guard) auditDir() string { return filepath.Join(g.dataDir, "audit") }

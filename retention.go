@@ -23,7 +23,7 @@ func (g *Guard) keepRetention(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if err := g.expire(ctx); err != nil && ctx.Err() == nil {
-			g.config.Log.Error("retention could not be kept; it is tried again in an hour", "err", err)
+			g.logger.Error("retention could not be kept; it is tried again in an hour", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -36,7 +36,7 @@ func (g *Guard) keepRetention(ctx context.Context) {
 // expire deletes records and alerts past their time. That records are deleted is on record before they are; their hashes
 // stay, so that the log still verifies.
 func (g *Guard) expire(ctx context.Context) error {
-	now := g.config.Now()
+	now := g.now()
 	if _, err := g.store.DeleteAlertsBefore(ctx, now.Add(-alertsKept)); err != nil {
 		return err
 	}

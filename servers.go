@@ -149,7 +149,7 @@ func (g *Guard) Reload(ctx context.Context, c Config) error {
 	defer g.mu.Unlock()
 	c = withDefaults(c)
 	if err := g.reload(ctx, c); err != nil {
-		g.recorder.Note(&audit.Event{Time: g.config.Now().UTC(), Kind: audit.ConfigRejected, Outcome: audit.Denied, Reason: err.Error()})
+		g.recorder.Note(&audit.Event{Time: g.now().UTC(), Kind: audit.ConfigRejected, Outcome: audit.Denied, Reason: err.Error()})
 		return err
 	}
 	return nil
@@ -159,7 +159,7 @@ func (g *Guard) reload(ctx context.Context, c Config) error {
 	if err := needsRestart(&g.config, &c); err != nil {
 		return err
 	}
-	c.Store, c.Log, c.Now = g.config.Store, g.config.Log, g.config.Now
+	c.Store, c.Log, c.Now = g.store, g.logger, g.now
 	rules, err := g.compile(ctx, c)
 	if err != nil {
 		return err
