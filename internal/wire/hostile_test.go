@@ -261,6 +261,27 @@ func TestParseClientRefusesWhatIsTooLarge(t *testing.T) {
 	}
 }
 
+func TestBatchesAreRefusedWithAHint(t *testing.T) {
+	_, err := wire.ParseClient([]byte("["+call1+"]"), wire.Limits{})
+	if err == nil || !strings.Contains(err.Error(), "batches") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A method of the other side names nothing: nobody may be judged, or let through, by what it seems to name.
+func TestMethodsOfTheOtherSideNameNothing(t *testing.T) {
+	const updated = `{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}`
+	if m, err := wire.ParseClient([]byte(updated), wire.Limits{}); err != nil || m.Target.Name != "" {
+		t.Errorf("client: %+v, %v", m, err)
+	}
+	if m, err := wire.ParseServer([]byte(updated), wire.Limits{}); err != nil || m.Target.Name != "a:b" {
+		t.Errorf("server: %+v, %v", m, err)
+	}
+	if m, err := wire.ParseServer([]byte(call1), wire.Limits{}); err != nil || m.Target.Name != "" {
+		t.Errorf("server: %+v, %v", m, err)
+	}
+}
+
 // What looks dangerous but is ordinary must pass.
 func TestParseClientAccepts(t *testing.T) {
 	for _, params := range []string{
@@ -270,6 +291,7 @@ func TestParseClientAccepts(t *testing.T) {
 		`{"name":"a","arguments":{"b":1e999,"c":12345678901234567890}}`,
 		`{"name":"a","vendor":{"x":1},"names":1,"_meta":{"vendor/x":1,"token":2}}`,
 		`{"name":"","arguments":{}}`,
+		`{"name":"a\"b\\","arguments":{"x\\":"\\\"}","y\"":"\\\\"}}`, // quotes and backslashes at the ends
 		`{"name":"日本語","arguments":{"😀":"\ud83d\ude00"}}`,
 		`{"name":"a","arguments":{"x":` + strings.Repeat("[", 61) + strings.Repeat("]", 61) + `}}`,
 		`{"name":"a","arguments":{"x":"` + strings.Repeat("[{,:", 50_000) + `"}}`,

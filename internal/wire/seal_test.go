@@ -92,6 +92,28 @@ func TestSealRefusesForeignHandles(t *testing.T) {
 	}
 }
 
+// Two different things sealed under one nonce would show their difference.
+func TestSealNeverSharesANonce(t *testing.T) {
+	s := sealer(t, strings.Repeat("k", 32))
+	bob, mail, cursor := owner, owner, owner
+	bob.Subject, mail.Server, cursor.Kind = "bob", "mail", wire.Cursor
+	seen := map[string]string{}
+	for name, handle := range map[string]string{
+		"value": s.Seal(owner, "v", sealNow), "other value": s.Seal(owner, "w", sealNow), "empty": s.Seal(owner, "", sealNow), "later": s.Seal(owner, "v", sealNow.Add(time.Hour)),
+		"subject": s.Seal(bob, "v", sealNow), "server": s.Seal(mail, "v", sealNow), "kind": s.Seal(cursor, "v", sealNow),
+	} {
+		raw, err := base64.RawURLEncoding.DecodeString(handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce := string(raw[1:25])
+		if other, ok := seen[nonce]; ok {
+			t.Errorf("%s and %s share a nonce", name, other)
+		}
+		seen[nonce] = name
+	}
+}
+
 func TestSealRefusesChangedHandles(t *testing.T) {
 	s := sealer(t, strings.Repeat("k", 32))
 	handle := s.Seal(owner, "value", sealNow.Add(time.Hour))
