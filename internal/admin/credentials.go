@@ -19,9 +19,9 @@ import (
 type KeySpec struct {
 	Name        string   `json:"name"`
 	Roles       []string `json:"roles"`
-	Permissions []string `json:"permissions,omitempty"` // narrows the roles; nil narrows nothing
-	Networks    []string `json:"networks,omitempty"`    // CIDR; empty allows any address
-	TTL         Seconds  `json:"ttl,omitempty"`         // 0: 90 days. Negative: never expires
+	Permissions []string `json:"permissions,omitzero"` // narrows the roles; nil narrows nothing
+	Networks    []string `json:"networks,omitempty"`   // CIDR; empty allows any address
+	TTL         Seconds  `json:"ttl,omitempty"`        // 0: 90 days. Negative: never expires
 }
 
 // Seconds is a duration as a JSON number.
@@ -100,8 +100,8 @@ type TokenSpec struct {
 	Name    string   `json:"name,omitempty"`
 	Server  string   `json:"server"` // the only server the token is for
 	Roles   []string `json:"roles"`
-	Scopes  []string `json:"scopes,omitempty"` // permission patterns that narrow the roles; nil narrows nothing
-	TTL     Seconds  `json:"ttl,omitempty"`    // 0: the configured one
+	Scopes  []string `json:"scopes,omitzero"` // permission patterns that narrow the roles; nil narrows nothing
+	TTL     Seconds  `json:"ttl,omitempty"`   // 0: the configured one
 }
 
 // NewToken is a token that was just issued. Text is shown this once.

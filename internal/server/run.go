@@ -107,12 +107,38 @@ func (p *program) open(ctx context.Context) (err error) {
 	if p.data, err = OpenDataDir(ctx, f, p.options.ChildExec, p.log); err != nil {
 		return err
 	}
+	if err := p.tryServers(ctx); err != nil {
+		return err
+	}
 	p.socket, err = admin.Serve(f.DataDir, p.data.Operations(), p.log)
 	if errors.Is(err, admin.ErrUnsupported) {
 		p.log.Warn("commands cannot reach a running gateway on this system", "reason", err)
 		return nil
 	}
 	return err
+}
+
+// tryTime is how long the servers may take to say what they speak; a package runner may have to download first.
+const tryTime = 65 * time.Second
+
+// tryServers asks every server what it speaks. A child that does not start is a mistake of the configuration; a server
+// elsewhere may come later.
+func (p *program) tryServers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
+	failed := p.data.Guard.Probe(ctx)
+	for i := range p.file.Servers {
+		s := &p.file.Servers[i]
+		err := failed[s.Name]
+		switch {
+		case err == nil:
+		case len(s.Command) > 0:
+			return &Mistake{Err: fmt.Errorf("server %q: %s does not start: %w", s.Name, s.Command[0], err), Fix: "run the command by hand to see why"}
+		default:
+			p.log.Warn("a server does not answer yet", "server", s.Name, "url", s.URL, "error", err)
+		}
+	}
+	return nil
 }
 
 // abandon undoes open.
