@@ -261,3 +261,10 @@ func TestEncodedAndUncleanPathsAreNotFound(t *testing.T) {
 		}
 	}
 }
+
+func (r *rig) revoke(t testing.TB) {
+	t.Helper()
+	if _, err := r.guard.Operations().RevokeKey(context.Background(), admin.Local(0), admin.ID{ID: r.keyID}); err != nil {
+		t.Error(err)
+	}
+}

@@ -53,7 +53,7 @@ func (g *Guard) applyRoles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return g.guard.Apply(guard.Settings{Rules: rules, Limits: g.limits})
+	return g.gateway.ApplyPolicy(guard.Settings{Rules: rules, Limits: g.limits})
 }
 
 func (g *Guard) stats() admin.Stats {

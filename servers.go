@@ -177,11 +177,10 @@ func (g *Guard) reload(ctx context.Context, c Config) error {
 		g.closeUnused(ctx, ups)
 		return fmt.Errorf("the change could not be recorded: %w", err)
 	}
-	if err := g.guard.Apply(guard.Settings{Rules: rules, Limits: limits}); err != nil {
+	if err := g.gateway.Apply(settings, guard.Settings{Rules: rules, Limits: limits}); err != nil {
 		return err
 	}
 	g.limits = limits
-	g.gateway.Apply(settings)
 	old := g.ups
 	g.ups, g.config = ups, c
 	for name, was := range old {

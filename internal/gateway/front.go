@@ -15,7 +15,6 @@ import (
 	"github.com/sallyport-mcp/sallyport/internal/guard"
 	"github.com/sallyport-mcp/sallyport/internal/peer"
 	"github.com/sallyport-mcp/sallyport/internal/wire"
-	"github.com/sallyport-mcp/sallyport/policy"
 )
 
 // front holds the allow-lists for Host and Origin (MCP 2025-11-25, transports: DNS rebinding).
@@ -97,7 +96,7 @@ func (x *exchange) enter() error {
 	case !x.routes.front.allowsOrigin(x.r.Header.Values("Origin")):
 		return deny(http.StatusForbidden, audit.AddressRefused, "the Origin is not allowed")
 	}
-	admitted, denial := g.Admit(ctx, p)
+	admitted, denial := g.AdmitUnder(ctx, x.routes.policy, p)
 	if denial != nil {
 		return denial
 	}
@@ -163,12 +162,4 @@ func accepts(h http.Header) bool {
 		}
 	}
 	return json && stream
-}
-
-// named is the call as far as it was parsed, for the record of a refusal.
-func (x *exchange) named() *policy.Call {
-	if x.message == nil {
-		return nil
-	}
-	return &policy.Call{Server: x.endpoint.Name, Method: x.message.Method, Target: x.message.Target}
 }

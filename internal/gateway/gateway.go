@@ -69,6 +69,7 @@ type Gateway struct {
 // routes is one configuration in force; a request uses the same one from beginning to end.
 type routes struct {
 	settings Settings
+	policy   *guard.Settings // nil until Use
 	byPath   map[string]*endpoint
 	byName   map[string]*endpoint
 	front    front
@@ -77,7 +78,7 @@ type routes struct {
 // endpoint is a Server with what was found out about it.
 type endpoint struct {
 	Server
-	facts facts
+	facts *facts // shared by all endpoints of the same Upstream, before and after a reload
 }
 
 // New builds a Gateway. Use must be called before it serves.
@@ -93,36 +94,61 @@ func New(c Config) (*Gateway, error) {
 		g.now = time.Now
 	}
 	g.defs = &Definitions{gateway: g, catalogue: c.Catalogue}
-	g.Apply(c.Settings)
+	g.routes.Store(newRoutes(c.Settings, nil))
 	return g, nil
 }
 
 // Use sets the guard and starts the watch over what is open. Close ends it.
 func (g *Gateway) Use(guard *guard.Guard) {
 	g.guard = guard
+	first := *g.routes.Load()
+	first.policy = guard.InForce()
+	g.routes.Store(&first)
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	g.done.Go(func() { g.watch(ctx) })
 }
 
-// Apply replaces the endpoints for every request that comes from now on. An endpoint whose Upstream stays the same
-// keeps what is known about it. The caller closes upstreams that are no longer used.
-func (g *Gateway) Apply(s Settings) {
+// Apply replaces endpoints, policy and limits, as one, for every request whose body was not read whole before. An
+// endpoint whose Upstream stays the same keeps what is known about it. The caller closes upstreams that are no longer
+// used. It is used by one goroutine at a time, as is ApplyPolicy.
+func (g *Gateway) Apply(s Settings, p guard.Settings) error {
+	if err := g.guard.Apply(p); err != nil {
+		return err
+	}
+	next := newRoutes(s, g.routes.Load())
+	next.policy = g.guard.InForce()
+	g.routes.Store(next)
+	return nil
+}
+
+// ApplyPolicy replaces policy and limits alone.
+func (g *Gateway) ApplyPolicy(p guard.Settings) error {
+	if err := g.guard.Apply(p); err != nil {
+		return err
+	}
+	next := *g.routes.Load()
+	next.policy = g.guard.InForce()
+	g.routes.Store(&next)
+	return nil
+}
+
+// newRoutes makes routes of settings. old may be nil.
+func newRoutes(s Settings, old *routes) *routes {
 	next := &routes{settings: s, byPath: map[string]*endpoint{}, byName: map[string]*endpoint{}, front: newFront(s)}
-	old := g.routes.Load()
 	for _, server := range s.Servers {
-		e := &endpoint{Server: server}
+		e := &endpoint{Server: server, facts: &facts{}}
 		if e.MaxRequest == 0 {
 			e.MaxRequest = 4 << 20
 		}
 		if old != nil {
 			if was := old.byName[server.Name]; was != nil && was.Upstream == server.Upstream {
-				e.facts.found.Store(was.facts.found.Load())
+				e.facts = was.facts
 			}
 		}
 		next.byPath[server.Path], next.byName[server.Name] = e, e
 	}
-	g.routes.Store(next)
+	return next
 }
 
 // Definitions returns what the guard checks arguments against.
@@ -165,7 +191,7 @@ func (g *Gateway) watch(ctx context.Context) {
 }
 
 func (g *Gateway) sweep(ctx context.Context) {
-	g.live.sweep(func(v *visit) bool { return g.guard.Valid(ctx, v.caller.Principal, v.server) })
+	g.live.sweep(func(v *visit) bool { return v.grant.Valid(ctx) })
 	for name, e := range g.routes.Load().byName {
 		e.Upstream.End(g.invalid(ctx, name))
 	}

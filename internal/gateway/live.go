@@ -22,15 +22,14 @@ type live struct {
 
 // visit is one granted request in progress.
 type visit struct {
-	caller *guard.Caller
-	server string
+	grant  *guard.Grant
 	cancel context.CancelCauseFunc
 }
 
 // enter adds a request. The context ends when the caller may no longer be served; leave must be called.
-func (l *live) enter(ctx context.Context, caller *guard.Caller, server string) (_ context.Context, leave func()) {
+func (l *live) enter(ctx context.Context, grant *guard.Grant) (_ context.Context, leave func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	v := &visit{caller: caller, server: server, cancel: cancel}
+	v := &visit{grant: grant, cancel: cancel}
 	l.mu.Lock()
 	if l.visits == nil {
 		l.visits = map[*visit]struct{}{}
@@ -76,5 +75,5 @@ func (l *live) count() int {
 
 // invalid returns the test for principals that a server's children and sessions must no longer be held for.
 func (g *Gateway) invalid(ctx context.Context, server string) func(*policy.Principal) bool {
-	return func(p *policy.Principal) bool { return !g.guard.Valid(ctx, p, server) }
+	return func(p *policy.Principal) bool { return p != nil && !g.guard.Valid(ctx, p, server) } // nil: our own probe
 }

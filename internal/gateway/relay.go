@@ -99,17 +99,33 @@ func (x *exchange) outgoing(m *wire.Message, method string) ([]byte, error) {
 		if method == "tools/list" {
 			x.gateway.defs.learn(x.endpoint, m.Result)
 		}
-		filtered, err := wire.FilterResult(method, m.Result, wire.Filter{
-			Keep:       x.caller.Visible,
-			SealCursor: x.sealCursor,
-			Private:    x.gateway.private && x.era == wire.Modern,
-		})
+		filter := wire.Filter{Keep: x.caller.Visible, SealCursor: x.sealCursor, Private: x.gateway.private && x.era == wire.Modern}
+		filtered, err := wire.FilterResult(method, m.Result, filter)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", upstream.ErrProtocol, err)
 		}
 		m.Result = filtered
 	}
 	return m.Append(make([]byte, 0, len(m.Result)+len(m.Params)+len(m.Error)+256)), nil
+}
+
+// filterLists filters an answer that came on another stream than its call's as every list that it could be, beside what
+// the call of that id asked for: a client that uses an id twice must not choose how an old answer is filtered.
+func (x *exchange) filterLists(m *wire.Message, method string) error {
+	if m.Kind != wire.Result {
+		return nil
+	}
+	for _, list := range []string{"tools/list", "prompts/list", "resources/list", "resources/templates/list"} {
+		if list == method {
+			continue
+		}
+		filtered, err := wire.FilterResult(list, m.Result, wire.Filter{Keep: x.caller.Visible})
+		if err != nil {
+			return fmt.Errorf("%w: %w", upstream.ErrProtocol, err)
+		}
+		m.Result = filtered
+	}
+	return nil
 }
 
 // relayStream passes on a stream of messages until the answer, its end, or the caller's end.
@@ -174,6 +190,8 @@ func (x *exchange) relayEvent(out *eventWriter, event *wire.SSEEvent) (last bool
 		} else if method = x.session.method(m.ID); method == "" {
 			x.gateway.log.Warn("dropped an answer nobody waits for", "server", x.endpoint.Name)
 			return false, nil
+		} else if err := x.filterLists(m, method); err != nil {
+			return false, err
 		}
 	}
 	data, err := x.outgoing(m, method)

@@ -56,8 +56,7 @@ func (x *exchange) reject(err error) error {
 		d.Kind = own.kind
 	}
 	meta := guard.Meta{Session: x.session.hash, Body: x.body}
-	var call = x.named()
-	if recorded := x.caller.Reject(x.r.Context(), call, meta, d); recorded != d {
+	if recorded := x.caller.Reject(x.r.Context(), x.call, meta, d); recorded != d {
 		return recorded // the record could not be kept
 	}
 	return err
@@ -178,8 +177,12 @@ func (x *exchange) challenge(status int, d *guard.Denial) {
 	}
 }
 
-// id is the caller's id as far as it could be read.
+// id is the caller's id as far as it could be read. The id of a response is the server's: to send it back would answer a
+// call of the client that happens to have the same.
 func (x *exchange) id(err error) jsontext.Value {
+	if x.isReply() {
+		return nil
+	}
 	if x.message != nil {
 		return x.message.ID
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -25,6 +26,7 @@ type exchange struct {
 	admitted *guard.Admitted
 	caller   *guard.Caller
 	era      wire.Era
+	call     *policy.Call  // what is asked for; nil while that is not known
 	message  *wire.Message // nil for GET and DELETE
 	body     []byte        // what message was parsed from
 	session  session       // legacy: the session the request belongs to
@@ -42,37 +44,39 @@ func (x *exchange) serve() error {
 		return denial
 	}
 	x.caller = caller
-	call, err := x.parse()
-	if err != nil {
+	if err := x.parse(); err != nil {
 		return x.reject(err)
 	}
-	grant, denial := caller.Authorize(x.r.Context(), call, guard.Meta{Session: x.session.hash, Body: x.body})
+	grant, denial := caller.Authorize(x.r.Context(), x.call, guard.Meta{Session: x.session.hash, Body: x.body})
 	if denial != nil {
 		return denial
 	}
 	x.grant = grant
-	ctx, leave := x.gateway.live.enter(x.r.Context(), caller, x.endpoint.Name)
+	ctx, leave := x.gateway.live.enter(x.r.Context(), grant)
 	defer leave()
-	err = x.forward(ctx)
+	err := x.forward(ctx)
+	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, errRevoked) || errors.Is(cause, errStopping)) {
+		err = cause // what follows from it says less
+	}
 	x.finish(ctx, err)
 	return err
 }
 
 // parse reads the request and decides on one parsed value what it asks for, in which era and session.
-func (x *exchange) parse() (*policy.Call, error) {
+func (x *exchange) parse() error {
 	call := &policy.Call{Server: x.endpoint.Name}
 	switch x.r.Method {
 	case http.MethodPost:
 		if err := x.read(); err != nil {
-			return nil, err
+			return err
 		}
 		message, err := wire.ParseClient(x.body, wire.Limits{Bytes: x.endpoint.MaxRequest})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		x.message = message
 		call.Method, call.Target, call.More, call.Arguments = message.Method, message.Target, message.More, message.Arguments
-		if message.Kind == wire.Result || message.Kind == wire.Error {
+		if x.isReply() {
 			call.Method = policy.MethodReply
 		}
 	case http.MethodGet:
@@ -80,13 +84,39 @@ func (x *exchange) parse() (*policy.Call, error) {
 	case http.MethodDelete:
 		call.Method = policy.MethodEnd
 	default:
-		return nil, refused(http.StatusMethodNotAllowed, wire.CodeInvalidRequest, "method not allowed: use POST, GET or DELETE")
+		x.w.Header().Set("Allow", "POST, GET, DELETE")
+		return refused(http.StatusMethodNotAllowed, wire.CodeInvalidRequest, "method not allowed: use POST, GET or DELETE")
 	}
-	return call, x.place(call)
+	x.call = call
+	if err := x.renew(); err != nil {
+		return err
+	}
+	return x.place()
+}
+
+// isReply reports whether the client answers a request of the server.
+func (x *exchange) isReply() bool {
+	return x.message != nil && (x.message.Kind == wire.Result || x.message.Kind == wire.Error)
+}
+
+// renew takes up the configuration that is in force now that the request was read whole. A client may take a minute to
+// send a body, and what it could do before buys it nothing.
+func (x *exchange) renew() error {
+	now := x.gateway.routes.Load()
+	if now == x.routes {
+		return nil
+	}
+	e := now.byPath[x.endpoint.Path]
+	if e == nil || e.Name != x.endpoint.Name {
+		return errNoSuchPath
+	}
+	x.routes, x.endpoint = now, e
+	x.caller.Under(now.policy)
+	return nil
 }
 
 // place finds the era and the session of the request (MCP 2025-11-25 and 2026-07-28, transports).
-func (x *exchange) place(call *policy.Call) error {
+func (x *exchange) place() error {
 	handles := x.r.Header.Values("Mcp-Session-Id")
 	if len(handles) > 1 {
 		return refused(http.StatusBadRequest, wire.CodeInvalidRequest, "more than one Mcp-Session-Id header")
@@ -104,7 +134,7 @@ func (x *exchange) place(call *policy.Call) error {
 			return err
 		}
 	}
-	if x.message != nil && call.Method != policy.MethodReply && !wire.Known(x.message.Method) {
+	if x.message != nil && !x.isReply() && !wire.Known(x.message.Method) {
 		status := http.StatusNotFound
 		if era == wire.Legacy {
 			status = http.StatusOK
@@ -116,8 +146,8 @@ func (x *exchange) place(call *policy.Call) error {
 			return err
 		}
 	}
-	if call.Method == policy.MethodReply && !x.session.answered(x.message.ID) {
-		return refused(http.StatusBadRequest, wire.CodeInvalidRequest, "a response to a request that was not made")
+	if x.isReply() && !x.session.isAsked(x.message.ID) {
+		return errUnasked
 	}
 	if x.message != nil && x.message.Cursor != nil {
 		return x.openCursor()
@@ -138,8 +168,13 @@ func (x *exchange) openSession(handle string) error {
 	return nil
 }
 
+var errUnasked = refused(http.StatusBadRequest, wire.CodeInvalidRequest, "a response to a request that was not made")
+
 // forward asks the upstream and relays its answer.
 func (x *exchange) forward(ctx context.Context) error {
+	if x.isReply() && !x.session.answered(x.message.ID) {
+		return errUnasked // another answer was faster
+	}
 	if err := x.speaks(ctx); err != nil {
 		return err
 	}

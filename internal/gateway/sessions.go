@@ -115,7 +115,18 @@ func (s *session) ask(id jsontext.Value) bool {
 	return true
 }
 
-// answered reports whether the client's response answers a request of the server, once.
+// isAsked reports whether a request of the server waits for an answer.
+func (s *session) isAsked(id jsontext.Value) bool {
+	if s.state == nil {
+		return false
+	}
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
+	_, ok := s.state.asked[string(id)]
+	return ok
+}
+
+// answered takes the client's response to a request of the server: it reports whether the client's response answers a request of the server, once.
 func (s *session) answered(id jsontext.Value) bool {
 	if s.state == nil {
 		return false

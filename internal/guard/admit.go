@@ -19,10 +19,15 @@ type Admitted struct {
 	shared   [1]ratelimit.Draw // the draw on the global bucket, for the refund
 }
 
-// Admit takes the request from the global and the address's buckets. Requests whose credential is not known to be good
-// share half of the global bucket, so that they cannot use up what callers need.
+// Admit takes the request from the global and the address's buckets, under the policy in force. Requests whose
+// credential is not known to be good share half of the global bucket, so that they cannot use up what callers need.
 func (g *Guard) Admit(ctx context.Context, p peer.Peer) (*Admitted, *Denial) {
-	a := &Admitted{guard: g, settings: g.settings.Load(), peer: p}
+	return g.AdmitUnder(ctx, g.settings.Load(), p)
+}
+
+// AdmitUnder is Admit under a snapshot of the policy, for who must see policy and other settings change as one.
+func (g *Guard) AdmitUnder(ctx context.Context, s *Settings, p peer.Peer) (*Admitted, *Denial) {
+	a := &Admitted{guard: g, settings: s, peer: p}
 	var space [4]ratelimit.Draw
 	draws := a.settings.Limits.Admission(space[:0], peer.Bucket64(p.Addr), peer.Bucket48(p.Addr), g.authn.Cached(p))
 	for i := range draws {
@@ -123,9 +128,14 @@ type Caller struct {
 // Peer returns the connection.
 func (c *Caller) Peer() *peer.Peer { return &c.admitted.peer }
 
-// Visible reports whether an entry of one of the server's lists is shown to the caller.
+// Under replaces the snapshot of the policy: between the request's head, on which the caller was authenticated, and the
+// end of its body there is as much time as the client likes.
+func (c *Caller) Under(s *Settings) { c.admitted.settings = s }
+
+// Visible reports whether an entry of one of the server's lists is shown to the caller. The policy in force now decides:
+// streams live longer than policies.
 func (c *Caller) Visible(kind policy.Target, name string) bool {
-	return c.admitted.settings.Rules.Visible(c.Principal, c.server, policy.Named{Kind: kind, Name: name})
+	return c.admitted.guard.settings.Load().Rules.Visible(c.Principal, c.server, policy.Named{Kind: kind, Name: name})
 }
 
 func (c *Caller) event() *audit.Event {

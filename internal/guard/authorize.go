@@ -21,6 +21,14 @@ type Grant struct {
 	Seq    uint64 // of the record of the decision
 	event  audit.Event
 	start  time.Time
+	call   *policy.Call
+}
+
+// Valid reports whether the grant would still be given: the caller's credential is good, and the policy in force now
+// allows the call. Open streams are asked about twice a second.
+func (g *Grant) Valid(ctx context.Context) bool {
+	c, guard := g.Caller, g.Caller.admitted.guard
+	return guard.authn.Valid(ctx, c.Principal, guard.now()) && guard.settings.Load().Rules.Allows(c.Principal, g.call).Allowed
 }
 
 // Authorize decides one call: rules, then the caller's buckets, then the arguments. The decision is on record when it
@@ -45,11 +53,15 @@ func (c *Caller) Authorize(ctx context.Context, call *policy.Call, m Meta) (*Gra
 		e.Rule = d.Rule
 		return nil, g.refuse(ctx, e, d, true)
 	}
+	if d := c.still(ctx); d != nil {
+		e.Rule = d.Rule
+		return nil, g.refuse(ctx, e, d, true)
+	}
 	e.Kind, e.Outcome = audit.CallAllowed, audit.Allowed
 	if err := g.recorder.Record(ctx, e); err != nil {
 		return nil, unrecorded(err)
 	}
-	return &Grant{Caller: c, Seq: e.Seq, event: *e, start: e.Time}, nil
+	return &Grant{Caller: c, Seq: e.Seq, event: *e, start: e.Time, call: call}, nil
 }
 
 // Reject records that a caller's message was not acceptable: it could not be parsed, or breaks a rule of its era.
@@ -102,9 +114,23 @@ func (c *Caller) arguments(ctx context.Context, call *policy.Call) *Denial {
 	case err != nil:
 		return &Denial{Kind: audit.UpstreamFailed, Status: 502, Rule: "validation", Reason: "the tool's definition could not be had: " + err.Error(), RetryAfter: time.Second}
 	case problem != nil:
-		return &Denial{Kind: audit.InputRejected, Status: 400, Rule: "validation", Pointer: problem.Pointer, Detail: problem.Message, Reason: problem.Pointer + ": " + problem.Message}
+		return &Denial{Kind: audit.InputRejected, Status: 400, Rule: "validation", Pointer: problem.Pointer, Detail: problem.Message, Reason: problem.Place + ": " + problem.Message}
 	}
 	return nil
+}
+
+// still refuses a caller whose credential ended since it was authenticated: while the body was on its way, or while the
+// server was asked for its definitions.
+func (c *Caller) still(ctx context.Context) *Denial {
+	g, p := c.admitted.guard, c.Principal
+	now := g.now()
+	switch {
+	case g.authn.Valid(ctx, p, now):
+		return nil
+	case !p.Expires.IsZero() && !now.Before(p.Expires):
+		return &Denial{Kind: audit.TokenExpired, Status: 401, Rule: "authentication", Reason: "the credential expired while the request was on its way"}
+	}
+	return &Denial{Kind: audit.AuthFailed, Status: 401, Rule: "authentication", Reason: "the credential was taken back while the request was on its way"}
 }
 
 // Result is how a granted call ended.

@@ -98,6 +98,9 @@ func (g *Guard) Apply(s Settings) error {
 	return nil
 }
 
+// InForce returns the snapshot of policy and limits in force. It is not to be changed.
+func (g *Guard) InForce() *Settings { return g.settings.Load() }
+
 // Rules returns the policy in force.
 func (g *Guard) Rules() *policy.Rules { return g.settings.Load().Rules }
 

@@ -155,6 +155,8 @@ func TestEveryDecisionIsOneEvent(t *testing.T) {
 		{"bad arguments", func(d *doubles) { d.cached, d.problem = true, &validate.Problem{Pointer: "/path"} }, "read", 400, []audit.Kind{audit.InputRejected}},
 		{"definition not to be had", func(d *doubles) { d.cached, d.checkErr = true, down }, "read", 502, []audit.Kind{audit.UpstreamFailed}},
 		{"limits cannot be asked", func(d *doubles) { d.cached, d.takeErr = true, down }, "read", 503, []audit.Kind{audit.StoreDegraded}},
+		{"revoked while the body came", func(d *doubles) { d.cached, d.revoked = true, true }, "read", 401, []audit.Kind{audit.AuthFailed}},
+		{"expired while the body came", func(d *doubles) { d.cached, d.revoked, d.who.Expires = true, true, d.now }, "read", 401, []audit.Kind{audit.TokenExpired}},
 		{"no record, no call", func(d *doubles) { d.cached, d.record = true, down }, "read", 503, nil},
 		{"no record of a refusal", func(d *doubles) { d.cached, d.record = true, down }, "write", 503, nil},
 	} {
