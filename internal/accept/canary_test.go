@@ -65,7 +65,7 @@ func TestAcceptCanary(t *testing.T) {
 	try(true, url+"?access_token=canaryQuery7Q", "", nil, "echo", secretArgs)
 	try(true, url, "", http.Header{"Authorization": {"Basic canaryBasic7Q"}}, "echo", secretArgs)
 	try(true, url, key, http.Header{"Mcp-Session-Id": {"canarySession7Q"}}, "echo", secretArgs)
-	try(true, url, key, nil, "echo", map[string]any{"text": "x", "canaryArgument7Q": "canaryMeta7Q"})
+	try(false, url, key, nil, "echo", map[string]any{"text": "x", "canaryArgument7Q": "canaryMeta7Q"}) // the caller is told which name is wrong
 	try(false, g.endpoint("child"), key, extra, "test_simple_text", nil)
 	for _, path := range []string{"/metrics", "/readyz", "/healthz"} {
 		resp, err := http.Get(g.admin + path)

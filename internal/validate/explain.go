@@ -34,10 +34,13 @@ func (t *tool) check(args []byte, l Limits) *Problem {
 	v, bad := w.read(p.root, args, l)
 	w.input = bytes.Buffer{} // the arguments are the caller's
 	t.walks.Put(w)
-	if bad != nil {
-		return bad
+	if bad == nil {
+		bad = p.validate(v, args)
 	}
-	return p.validate(v, args)
+	if bad != nil {
+		bad.Place = p.place(bad.Pointer)
+	}
+	return bad
 }
 
 // validate asks the validator. The work was bounded by read.
@@ -80,13 +83,13 @@ func causes(e *jsonschema.ValidationError, list []Problem) []Problem {
 		}
 	case *kinds.AdditionalProperties:
 		for _, name := range k.Properties {
-			list = append(list, Problem{at + pointer([]string{name}), "additionalProperties: want declared names only"})
+			list = append(list, Problem{Pointer: at + pointer([]string{name}), Message: "additionalProperties: want declared names only"})
 		}
 		return list
 	case *kinds.PropertyNames:
-		return append(list, Problem{at + pointer([]string{k.Property}), "propertyNames: want another name"})
+		return append(list, Problem{Pointer: at + pointer([]string{k.Property}), Message: "propertyNames: want another name"})
 	}
-	return append(list, Problem{at, expectation(e.ErrorKind)})
+	return append(list, Problem{Pointer: at, Message: expectation(e.ErrorKind)})
 }
 
 // likely returns the branch of an anyOf or oneOf that was probably meant: the only one that the value's type fits.

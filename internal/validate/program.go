@@ -29,6 +29,8 @@ type program struct {
 	root   *form
 	forms  int // number of forms, which have ids below it
 	fault  string
+
+	declared map[string]struct{} // member names that the schema declares anywhere
 }
 
 // program compiles the schema, once. Other callers of the same tool wait.
@@ -83,7 +85,7 @@ func compile(raw []byte) (p program, err error) {
 	if err := g.close(); err != nil {
 		return program{}, err
 	}
-	return program{schema: schema, root: root, forms: len(g.order)}, nil
+	return program{schema: schema, root: root, forms: len(g.order), declared: declaredNames(g.order)}, nil
 }
 
 // refusing is a loader of references that loads nothing: no file, no network.

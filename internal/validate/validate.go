@@ -17,6 +17,7 @@ import (
 type Problem struct {
 	Pointer string // RFC 6901, to the first offending value in the order of the document; "" is the arguments as a whole
 	Message string // keyword and expectation, at most 256 bytes
+	Place   string // Pointer for records: member names that the schema does not declare, which a caller chose, are "*"
 }
 
 // Error returns pointer and message, so that a Problem can be logged like an error.
