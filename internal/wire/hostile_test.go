@@ -93,9 +93,9 @@ func hostiles() []hostile {
 		add(wire.CodeParse, "1", "NUL in the envelope", strings.TrimSuffix(call1, "}")+","+nul+":1}")
 	}
 	add(wire.CodeParse, "1", "depth 65", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":`+strings.Repeat("[", 62)+strings.Repeat("]", 62)+`}}}`)
-	add(wire.CodeParse, "1", "depth a million", `{"jsonrpc":"2.0","id":1,"x":`+strings.Repeat("[", 1_000_000)+strings.Repeat("]", 1_000_000)+`}`)
-	add(wire.CodeParse, "", "depth never closed", strings.Repeat("[", 1_000_000))
-	add(wire.CodeParse, "", "objects never closed", strings.Repeat(`{"a":`, 500_000))
+	add(wire.CodeParse, "1", "depth 200,000", `{"jsonrpc":"2.0","id":1,"x":`+strings.Repeat("[", 200_000)+strings.Repeat("]", 200_000)+`}`)
+	add(wire.CodeParse, "", "depth never closed", strings.Repeat("[", 200_000))
+	add(wire.CodeParse, "", "objects never closed", strings.Repeat(`{"a":`, 100_000))
 	add(wire.CodeParse, "1", "many elements", `{"jsonrpc":"2.0","id":1,"x":[`+strings.Repeat("1,", 100_001)+`1]}`)
 	var keys strings.Builder
 	for i := range 100_001 {
@@ -292,6 +292,7 @@ func TestParseClientAccepts(t *testing.T) {
 		`{"name":"a","vendor":{"x":1},"names":1,"_meta":{"vendor/x":1,"token":2}}`,
 		`{"name":"","arguments":{}}`,
 		`{"name":"a\"b\\","arguments":{"x\\":"\\\"}","y\"":"\\\\"}}`, // quotes and backslashes at the ends
+		`{"name":"a","arguments":{"x":"` + strings.Repeat("x", 40) + `\\\"{","y":"` + strings.Repeat(`\"`, 40) + `\\"}}`,
 		`{"name":"日本語","arguments":{"😀":"\ud83d\ude00"}}`,
 		`{"name":"a","arguments":{"x":` + strings.Repeat("[", 61) + strings.Repeat("]", 61) + `}}`,
 		`{"name":"a","arguments":{"x":"` + strings.Repeat("[{,:", 50_000) + `"}}`,

@@ -233,6 +233,19 @@ func TestIDIsEmittedByteExact(t *testing.T) {
 	}
 }
 
+// A line end between two tokens would be a second message for a child process.
+func TestAppendLineIsOneLine(t *testing.T) {
+	m := parsed(t, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\r\n\"name\":\"a\\nb\"\n}}")
+	want := "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{  \"name\":\"a\\nb\" }}\n"
+	if got := string(m.AppendLine(nil)); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	m.Params = nil
+	if got := string(m.AppendLine([]byte("before\n"))); !strings.HasPrefix(got, "before\n{") {
+		t.Errorf("what was there before was changed: %q", got)
+	}
+}
+
 func TestParseServer(t *testing.T) {
 	ok := map[string]wire.Kind{
 		`{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"m"}}`:                                  wire.Error,

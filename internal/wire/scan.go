@@ -121,22 +121,42 @@ func (s *scanner) value() (raw []byte, at int, ok bool) {
 	return s.b[at:s.i:s.i], at, ok
 }
 
+// shortText is how many characters of a string are looked at one by one, which is faster for most names and values.
+const shortText = 24
+
 // text skips a string.
 func (s *scanner) text() bool {
-	s.i++
-	for {
-		end := bytes.IndexByte(s.b[s.i:], '"')
-		if end < 0 {
-			s.i = len(s.b)
+	b, start := s.b, s.i+1
+	for n := 0; n < shortText && start < len(b); n++ {
+		switch b[start] {
+		case '"':
+			s.i = start + 1
+			return true
+		case '\\':
+			start++
+		}
+		start++
+	}
+	return s.longText(min(start, len(b)))
+}
+
+// longText skips the rest of a string; no escape is under way at start.
+func (s *scanner) longText(start int) bool {
+	b := s.b
+	for at := start; ; {
+		next := bytes.IndexByte(b[at:], '"')
+		if next < 0 {
+			s.i = len(b)
 			return false
 		}
-		end += s.i
+		end := at + next
+		at = end + 1
 		slashes := 0
-		for end-slashes > s.i && s.b[end-slashes-1] == '\\' {
+		for end-slashes > start && b[end-slashes-1] == '\\' {
 			slashes++
 		}
-		s.i = end + 1
 		if slashes%2 == 0 {
+			s.i = at
 			return true
 		}
 	}
@@ -155,28 +175,33 @@ func (s *scanner) scalar() bool {
 	return s.i > start
 }
 
-// nested skips an object or array with everything in it.
+// nested skips an object or array with everything in it. It is the only loop over large arguments, so it keeps its place
+// in a local variable.
 func (s *scanner) nested() bool {
 	outside := s.depth
-	for s.i < len(s.b) {
-		switch s.b[s.i] {
+	b, i := s.b, s.i
+	for i < len(b) {
+		c := b[i]
+		i++
+		switch c {
 		case '"':
+			s.i = i - 1
 			if !s.text() {
 				return false
 			}
-			continue
+			i = s.i
 		case ',':
 			s.members++
 		case '{', '[':
 			s.enter()
 		case '}', ']':
 			if s.depth--; s.depth == outside {
-				s.i++
+				s.i = i
 				return true
 			}
 		}
-		s.i++
 	}
+	s.i = i
 	return false
 }
 
