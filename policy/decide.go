@@ -28,21 +28,25 @@ func (r *Rules) Allows(p *Principal, c *Call) Verdict {
 }
 
 func (r *Rules) one(p *Principal, server, method string, n Named) Verdict {
-	if n.Kind == Method && n.Name == "" && general(method) {
+	permission, rule := r.Wanted(server, method, n)
+	if n.Kind == Method && rule == ruleDefault && general(method) {
 		if r.Any(p, server) {
 			return Verdict{Allowed: true, Permission: server + ":*", Rule: "any"}
 		}
 		return Verdict{Permission: server + ":*", Rule: "any", Reason: ReasonServer}
 	}
-	permission, rule := r.Wanted(server, method, n)
 	reason := r.missing(p, permission)
 	return Verdict{Allowed: reason == "", Permission: permission, Rule: rule, Reason: reason}
 }
 
-// general reports whether a method needs any permission on the server rather than one of its own.
+// ruleDefault is what Wanted names when no rule of the configuration maps a thing.
+const ruleDefault = "default"
+
+// general reports whether a method that no rule maps needs any permission on the server rather than one of its own.
+// logging/setLevel is among them: it touches only the caller's own session, and clients that are refused it give up.
 func general(method string) bool {
 	switch method {
-	case "initialize", "server/discover", "ping", "tools/list", "prompts/list", "resources/list",
+	case "initialize", "server/discover", "ping", "logging/setLevel", "tools/list", "prompts/list", "resources/list",
 		"resources/templates/list", "subscriptions/listen", MethodStream, MethodEnd, MethodReply:
 		return true
 	}
@@ -98,7 +102,7 @@ func (r *Rules) Wanted(server, method string, n Named) (permission, rule string)
 			}
 		}
 	}
-	return server + ":" + unmapped(n.Kind, name), "default"
+	return server + ":" + unmapped(n.Kind, name), ruleDefault
 }
 
 // unmapped is the action part of the permission of a thing that no rule maps.

@@ -66,6 +66,8 @@ func TestAllows(t *testing.T) {
 		{"list without any", who("weatherman"), method("files", "tools/list"), "files:*"},
 		{"ping without any", who("nobody"), method("files", "ping"), "files:*"},
 		{"mapped method", who("reader"), method("files", "logging/setLevel"), ""},
+		{"logging level, mapped elsewhere only", who("weatherman"), method("weather", "logging/setLevel"), ""},
+		{"logging level, mapped and missing", who("weatherman"), method("files", "logging/setLevel"), "files:read"},
 		{"unmapped method", who("reader"), method("files", "tasks/list"), "files:methods/tasks/list"},
 		{"scope narrows", &policy.Principal{Roles: []string{"admin"}, Scopes: []string{"files:read"}}, tool("files", "write_file"), "files:write"},
 		{"scope allows", &policy.Principal{Roles: []string{"admin"}, Scopes: []string{"files:*"}}, tool("files", "write_file"), ""},

@@ -167,8 +167,8 @@ func (u *stdio) initialize(ctx context.Context, r *Request, p *policy.Principal)
 func (u *stdio) Probe(ctx context.Context) (Facts, error) {
 	u.probing.Lock()
 	defer u.probing.Unlock()
-	p := &policy.Principal{Issuer: "local", Subject: "probe"}
-	defer u.End(func(other *policy.Principal) bool { return other == p })
+	p := &policy.Principal{Issuer: probeIssuer, Subject: "probe"}
+	defer u.end(func(other *policy.Principal) bool { return other == p })
 	return probe(ctx, as{u, p}, u.config.StartTimeout+u.config.Timeout, min(u.config.Timeout, 10*time.Second))
 }
 
@@ -183,8 +183,16 @@ func (a as) RoundTrip(ctx context.Context, r *Request) (*Response, error) {
 	return a.u.RoundTrip(ctx, r)
 }
 
-// End implements Upstream: the children of matched principals are ended at once and their callers cut.
+// probeIssuer marks the principal of our own probes. No issuer of credentials has that name.
+const probeIssuer = "\x00probe"
+
+// End implements Upstream: the children of matched principals are ended at once and their callers cut. Our own probes are
+// nobody's and go on.
 func (u *stdio) End(match func(*policy.Principal) bool) {
+	u.end(func(p *policy.Principal) bool { return p.Issuer != probeIssuer && match(p) })
+}
+
+func (u *stdio) end(match func(*policy.Principal) bool) {
 	for _, s := range u.all() {
 		if match(s.principal) {
 			s.stop(fmt.Errorf("%w: %w", ErrSessionGone, errEnded), true)
