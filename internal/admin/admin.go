@@ -30,7 +30,7 @@ type Recorder interface {
 }
 
 // Operations are the verbs over the services of one guard. The fields are set once, before the first call; the methods
-// are then safe for concurrent use. All fields but Stats, Now and Log are required.
+// are then safe for concurrent use. All fields but Stats, Posture, Now and Log are required.
 type Operations struct {
 	Keys     *apikey.Service
 	Tokens   *token.Service
@@ -48,6 +48,8 @@ type Operations struct {
 	Report func(ctx context.Context, timeRange string) (*report.Report, error)
 	// Stats returns figures for metrics. Nil: there are none.
 	Stats func() Stats
+	// Posture returns findings about the configuration in force. Nil: there are none.
+	Posture func() []Finding
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Log is told what could be done but not be undone. Nil: slog.Default().

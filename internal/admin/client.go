@@ -168,3 +168,8 @@ func (c *Client) Alerts(ctx context.Context, in Span) ([]detect.Alert, error) {
 func (c *Client) Report(ctx context.Context, timeRange string) (*report.Report, error) {
 	return ask[*report.Report](ctx, c, "audit.report", Range{timeRange})
 }
+
+// Posture returns how far the running configuration is from the defaults.
+func (c *Client) Posture(ctx context.Context) ([]Finding, error) {
+	return ask[[]Finding](ctx, c, "posture.show", struct{}{})
+}

@@ -82,6 +82,9 @@ func (o *Operations) RevokeKey(ctx context.Context, who Actor, in ID) (Changed, 
 	if i < 0 {
 		return Changed{}, fault(NotFound, "see: sallyport key list", "there is no API key with this id")
 	}
+	if !keys[i].Revoked.IsZero() {
+		return Changed{}, nil
+	}
 	event := audit.Event{Kind: audit.KeyRevoked, Credential: id, Details: []audit.Detail{{Name: "name", Value: keys[i].Name}}}
 	if err := o.record(ctx, who, &event); err != nil {
 		return Changed{}, err
@@ -142,6 +145,9 @@ func (o *Operations) RevokeToken(ctx context.Context, who Actor, in ID) (Changed
 	event := audit.Event{Kind: audit.TokenRevoked, Credential: tokenID(in.ID)}
 	if event.Credential == "" {
 		return Changed{}, fault(Invalid, "give the token's id or its whole text", "this is neither a token nor a token id")
+	}
+	if o.Tokens.Revoked(event.Credential) {
+		return Changed{}, nil
 	}
 	if err := o.record(ctx, who, &event); err != nil {
 		return Changed{}, err

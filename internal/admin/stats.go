@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -87,4 +88,29 @@ func (o *Operations) Figures() Stats {
 		return Stats{}
 	}
 	return o.Stats()
+}
+
+// Level says how a Finding is to be taken.
+type Level string
+
+// Levels.
+const (
+	OK   Level = "ok"
+	Warn Level = "warn" // weaker than the default
+	Fail Level = "fail" // would not start, or must not stay
+)
+
+// Finding is one line of a check of a configuration.
+type Finding struct {
+	Level  Level  `json:"level"`
+	What   string `json:"what"`
+	Detail string `json:"detail"`
+}
+
+// ShowPosture returns how far the running configuration is from the defaults.
+func (o *Operations) ShowPosture(context.Context, Actor, struct{}) ([]Finding, error) {
+	if o.Posture == nil {
+		return nil, nil
+	}
+	return o.Posture(), nil
 }

@@ -27,6 +27,7 @@ func verbs() []verb {
 		row("roles.delete", (*Operations).DeleteRole),
 		row("alerts.list", (*Operations).ListAlerts),
 		row("audit.report", (*Operations).BuildReport),
+		row("posture.show", (*Operations).ShowPosture),
 	}
 }
 

@@ -30,7 +30,7 @@ func (a *app) auditReport() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				span = stamp(first) + "/" + stamp(last)
+				span = first.UTC().Format(time.RFC3339Nano) + "/" + last.UTC().Format(time.RFC3339Nano)
 			}
 			return a.with(c.Context(), func(client *admin.Client) error {
 				r, err := client.Report(c.Context(), span)

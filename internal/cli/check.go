@@ -22,8 +22,7 @@ func (a *app) checkCommand() *cobra.Command {
 				return err
 			}
 			now := time.Now()
-			findings := append(server.Posture(file), server.OnDisk(file, now)...)
-			findings = append(findings, a.running(c.Context(), file, now)...)
+			findings := append(server.OnDisk(file, now), a.running(c.Context(), file, now)...)
 			if err := a.printFindings(findings); err != nil {
 				return err
 			}
@@ -49,12 +48,16 @@ func (a *app) printFindings(findings []server.Finding) error {
 	return t.flush()
 }
 
-// running asks the gateway, if one runs, about its API keys.
+// running asks the gateway, if one runs, about the configuration in force and its API keys; else it looks at the file.
 func (a *app) running(ctx context.Context, f *server.File, now time.Time) []server.Finding {
 	client, err := admin.Dial(ctx, f.DataDir)
 	switch {
 	case errors.Is(err, admin.ErrNoGateway):
-		return []server.Finding{{Level: server.OK, What: "gateway", Detail: "not running"}}
+		stopped := []server.Finding{{Level: server.OK, What: "gateway", Detail: "not running"}}
+		if a.configPath == "" { // a data directory alone says nothing of listeners and servers
+			return stopped
+		}
+		return append(stopped, server.Posture(f)...)
 	case err != nil:
 		return []server.Finding{{Level: server.Warn, What: "gateway", Detail: err.Error()}}
 	}
@@ -62,7 +65,11 @@ func (a *app) running(ctx context.Context, f *server.File, now time.Time) []serv
 	if err != nil {
 		return []server.Finding{{Level: server.Warn, What: "gateway", Detail: err.Error()}}
 	}
-	all := []server.Finding{{Level: server.OK, What: "gateway", Detail: "running"}}
+	posture, err := client.Posture(ctx)
+	if err != nil {
+		return []server.Finding{{Level: server.Warn, What: "gateway", Detail: err.Error()}}
+	}
+	all := append([]server.Finding{{Level: server.OK, What: "gateway", Detail: "running"}}, posture...)
 	for _, k := range keys {
 		if !k.Revoked.IsZero() || (!k.Expires.IsZero() && now.After(k.Expires)) {
 			continue

@@ -54,6 +54,9 @@ func (a *app) initialize(ctx context.Context, path string) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return &failure{message: path + " exists already", fix: "remove it, or name another file with --config", cause: errRefused}
 	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return &failure{message: "there is no directory " + filepath.Dir(path), fix: "make it first, or name another file with --config"}
+	}
 	file, err := server.ParseFile([]byte(template), path, a.getenv)
 	if err != nil {
 		return err

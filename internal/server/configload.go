@@ -69,8 +69,12 @@ func Checked(f File) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found := check(&f, places); len(found) > 0 {
-		return nil, &Mistake{Err: errors.New(found[0].Message), Fix: found[0].Fix}
+	var mistakes []error
+	for _, problem := range check(&f, places) { // without a position: there is no file
+		mistakes = append(mistakes, &Mistake{Err: errors.New(problem.Message), Fix: problem.Fix})
+	}
+	if err := errors.Join(mistakes...); err != nil {
+		return nil, err
 	}
 	f.anchor(".")
 	return &f, nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,7 +20,7 @@ func listen(ctx context.Context, key, address string) (net.Listener, error) {
 	case err == nil:
 		return l, nil
 	case inUse(err):
-		return nil, &Mistake{Err: fmt.Errorf("%s: port in use: %s", key, address), Fix: "stop the program that has it, or choose another address (" + key + ")"}
+		return nil, &Mistake{Err: fmt.Errorf("%s: port in use: %s", key, address), Fix: "stop the program that has it, or choose another address with " + key + " or --" + strings.ReplaceAll(key, ".", "-")}
 	case errors.Is(err, syscall.EACCES):
 		return nil, &Mistake{Err: fmt.Errorf("%s: not permitted: %s", key, address), Fix: "ports below 1024 need a privilege; choose one above"}
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

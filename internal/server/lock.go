@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,7 +21,8 @@ var errHeld = errors.New("the lock is held")
 // Lock holds a data directory against every other process. Release it once.
 type Lock struct {
 	file *os.File
-	made string // the directory, when this lock made it
+	dir  string
+	made []string // directories this lock made, deepest first; empty when dir was there
 }
 
 // Acquire makes the data directory, mode 0700, if it is missing, and locks it. Errors are Mistakes: one says which
@@ -32,12 +34,10 @@ func Acquire(dir string) (*Lock, error) {
 	}
 	l, err := acquire(dir)
 	if err != nil {
-		if made != "" {
-			_ = os.Remove(made) // empty, and nothing may be left half made
-		}
+		removeEmpty(made) // nothing may be left half made
 		return nil, err
 	}
-	l.made = made
+	l.dir, l.made = dir, made
 	return l, nil
 }
 
@@ -97,20 +97,32 @@ func reason(err error) error {
 	return err
 }
 
-// makeDir makes a directory and its parents and returns the directory if it was not there.
-func makeDir(dir string) (made string, err error) {
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
-		return "", nil
+// makeDir makes a directory and its parents and returns those that were not there, deepest first.
+func makeDir(dir string) (made []string, err error) {
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		_, err := os.Stat(at)
+		if err == nil || at == filepath.Dir(at) {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		made = append(made, at)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return "", err
+	for _, at := range slices.Backward(made) {
+		if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			removeEmpty(made)
+			return nil, err
+		}
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
-	} else if err != nil {
-		return "", nil
+	return made, nil
+}
+
+// removeEmpty removes directories that are still empty.
+func removeEmpty(dirs []string) {
+	for _, dir := range dirs {
+		_ = os.Remove(dir) // not empty: somebody else uses it by now
 	}
-	return dir, nil
 }
 
 func readHolder(f *os.File) int {
@@ -127,8 +139,9 @@ func readHolder(f *os.File) int {
 // first start leaves nothing behind. A directory that was there before is left alone.
 func (l *Lock) Discard() error {
 	err := l.Release()
-	if l.made != "" {
-		err = errors.Join(err, os.RemoveAll(l.made))
+	if len(l.made) > 0 {
+		err = errors.Join(err, os.RemoveAll(l.dir))
+		removeEmpty(l.made[1:])
 	}
 	return err
 }

@@ -8,33 +8,28 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
-)
 
-// Level says how a Finding is to be taken.
-type Level string
-
-// Levels.
-const (
-	OK   Level = "ok"
-	Warn Level = "warn" // weaker than the default
-	Fail Level = "fail" // would not start, or must not stay
+	"github.com/sallyport-mcp/sallyport/internal/admin"
 )
 
 // Finding is one line of a check.
-type Finding struct {
-	Level  Level  `json:"level"`
-	What   string `json:"what"`
-	Detail string `json:"detail"`
-}
+type Finding = admin.Finding
+
+// Levels of a Finding.
+const (
+	OK   = admin.OK
+	Warn = admin.Warn
+	Fail = admin.Fail
+)
 
 // Posture says how far a configuration is from the defaults. It looks at the File alone; OnDisk looks at the rest.
 func Posture(f *File) []Finding {
 	var all []Finding
 	add := func(warn bool, what, good, bad string) {
 		if warn {
-			all = append(all, Finding{Warn, what, bad})
+			all = append(all, Finding{Level: Warn, What: what, Detail: bad})
 		} else {
-			all = append(all, Finding{OK, what, good})
+			all = append(all, Finding{Level: OK, What: what, Detail: good})
 		}
 	}
 	loopback, _ := isLoopback(f.Listen)
@@ -86,7 +81,7 @@ const soon = 14 * 24 * time.Hour
 func OnDisk(f *File, now time.Time) []Finding {
 	all := dirFindings(f.DataDir, now)
 	if err := findCommands(f); err != nil {
-		all = append(all, Finding{Fail, "commands", err.Error()})
+		all = append(all, Finding{Level: Fail, What: "commands", Detail: err.Error()})
 	}
 	if f.TLS.Cert == "" {
 		return all
@@ -94,24 +89,24 @@ func OnDisk(f *File, now time.Time) []Finding {
 	pair, err := tls.LoadX509KeyPair(f.TLS.Cert, f.TLS.Key)
 	switch {
 	case err != nil:
-		return append(all, Finding{Fail, "certificate", "certificate and key cannot be used: " + f.TLS.Cert})
+		return append(all, Finding{Level: Fail, What: "certificate", Detail: "certificate and key cannot be used: " + f.TLS.Cert})
 	case now.After(pair.Leaf.NotAfter):
-		return append(all, Finding{Fail, "certificate", "expired on " + pair.Leaf.NotAfter.UTC().Format(time.DateOnly)})
+		return append(all, Finding{Level: Fail, What: "certificate", Detail: "expired on " + pair.Leaf.NotAfter.UTC().Format(time.DateOnly)})
 	case now.Add(soon).After(pair.Leaf.NotAfter):
-		return append(all, Finding{Warn, "certificate", "expires on " + pair.Leaf.NotAfter.UTC().Format(time.DateOnly)})
+		return append(all, Finding{Level: Warn, What: "certificate", Detail: "expires on " + pair.Leaf.NotAfter.UTC().Format(time.DateOnly)})
 	}
-	return append(all, Finding{OK, "certificate", "valid until " + pair.Leaf.NotAfter.UTC().Format(time.DateOnly)})
+	return append(all, Finding{Level: OK, What: "certificate", Detail: "valid until " + pair.Leaf.NotAfter.UTC().Format(time.DateOnly)})
 }
 
 func dirFindings(dir string, now time.Time) []Finding {
 	info, err := os.Stat(dir)
 	switch {
 	case os.IsNotExist(err):
-		return []Finding{{OK, "data directory", dir + " is made at the first start"}}
+		return []Finding{{Level: OK, What: "data directory", Detail: dir + " is made at the first start"}}
 	case err != nil:
-		return []Finding{{Fail, "data directory", err.Error()}}
+		return []Finding{{Level: Fail, What: "data directory", Detail: err.Error()}}
 	case !info.IsDir():
-		return []Finding{{Fail, "data directory", dir + " is not a directory"}}
+		return []Finding{{Level: Fail, What: "data directory", Detail: dir + " is not a directory"}}
 	}
 	all := []Finding{private("data directory", dir, info)}
 	entries, err := os.ReadDir(filepath.Join(dir, "keys"))
@@ -133,7 +128,7 @@ func dirFindings(dir string, now time.Time) []Finding {
 // private reports whether others can read or write a file. Windows has no such bits.
 func private(what, path string, info fs.FileInfo) Finding {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return Finding{Fail, what, fmt.Sprintf("%s is open to others (mode %04o); run: chmod go= %s", path, mode, path)}
+		return Finding{Level: Fail, What: what, Detail: fmt.Sprintf("%s is open to others (mode %04o); run: chmod go= %s", path, mode, path)}
 	}
-	return Finding{OK, what, path}
+	return Finding{Level: OK, What: what, Detail: path}
 }

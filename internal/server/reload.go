@@ -66,6 +66,7 @@ func (p *program) reload(ctx context.Context, forced bool) {
 		return
 	}
 	p.file, p.refused = next, ""
+	p.posture.Store(next)
 	p.log.Info("took up the changed configuration", "file", p.options.Path)
 }
 

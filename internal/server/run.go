@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-mcp/sallyport/internal/admin"
@@ -60,6 +61,8 @@ type program struct {
 	written     string        // listen as the file has it; file.Listen is where we do listen
 	refused     string        // the last refusal of a changed file; owned by the watching goroutine
 
+	posture atomic.Pointer[File] // file, for the admin socket
+
 	broken chan error // first failure of a listener
 }
 
@@ -110,6 +113,8 @@ func (p *program) open(ctx context.Context) (err error) {
 	if err := p.tryServers(ctx); err != nil {
 		return err
 	}
+	p.posture.Store(f)
+	p.data.Operations().Posture = func() []Finding { return Posture(p.posture.Load()) }
 	p.socket, err = admin.Serve(f.DataDir, p.data.Operations(), p.log)
 	if errors.Is(err, admin.ErrUnsupported) {
 		p.log.Warn("commands cannot reach a running gateway on this system", "reason", err)
@@ -194,7 +199,7 @@ func (p *program) serve(ctx context.Context) error {
 }
 
 func (p *program) running() Running {
-	r := Running{URL: p.scheme() + "://" + p.mcp.Addr().String(), File: p.file, Operations: p.data.Operations(), Fresh: p.data.lock.made != ""}
+	r := Running{URL: p.scheme() + "://" + p.mcp.Addr().String(), File: p.file, Operations: p.data.Operations(), Fresh: len(p.data.lock.made) > 0}
 	if p.admin != nil {
 		r.Admin = p.admin.Addr().String()
 	}
