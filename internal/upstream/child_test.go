@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/sallyport-mcp/sallyport/internal/upstream"
 	"github.com/sallyport-mcp/sallyport/internal/upstreamtest"
 )
 
@@ -44,6 +48,19 @@ func child(mode string) int {
 		}
 		fmt.Fprintf(os.Stderr, "pid %d\n", cmd.Process.Pid)
 		fake.ServeStdio(os.Stdin, os.Stdout)
+	case "sdk": // a server of the official Go SDK, which speaks both eras here
+		if err := sdkServer().Run(context.Background(), &mcp.StdioTransport{}); err != nil {
+			return 1
+		}
+	case "neither": // understands nothing
+		(&upstreamtest.Fake{}).ServeStdio(os.Stdin, os.Stdout)
+	case "gateway": // has a child, and is killed
+		u, err := upstream.NewStdio(upstream.StdioConfig{Command: []string{os.Args[0]}, Env: map[string]string{childMode: "stubborn"}})
+		if err != nil {
+			return 1
+		}
+		_, _ = u.Probe(context.Background()) // two children, one after the other; the first lives for a while
+		time.Sleep(time.Minute)
 	case "crash":
 		fmt.Fprintln(os.Stderr, "no configuration")
 		return 7

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"log/slog"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -42,6 +43,9 @@ func startable(t *testing.T, mode string, c upstream.StdioConfig) upstream.Upstr
 	maps.Copy(env, c.Env)
 	c.Command, c.Env = []string{os.Args[0]}, env
 	c.Timeout, c.MaxLine = upstreamtest.Timeout, upstreamtest.MaxResponse
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
 	u, err := upstream.NewStdio(c)
 	if err != nil {
 		t.Fatal(err)

@@ -86,10 +86,10 @@ func (s *session) name(m *wire.Message) (c *call, named bool) {
 	return nil, false
 }
 
-// byID finds a call by our id for it, exactly as we wrote it; nil when there is none.
+// byID finds a call by our id for it, a plain integer; nil when there is none.
 func (s *session) byID(raw jsontext.Value) *call {
 	id, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil || string(ourID(id)) != string(raw) {
+	if err != nil {
 		return nil
 	}
 	s.mu.Lock()

@@ -90,18 +90,17 @@ func (s *session) bury(p *process) {
 	<-p.drained
 	<-p.exited
 	s.crashed.Store(s.alive() == nil)
-	s.fail(fmt.Errorf("%w: the child ended (%s)", ErrUnavailable, p.state))
 	s.mu.Lock()
 	s.idle.Stop()
-	quiet := s.noise.Load() == 0 && s.lost.Load() == 0
 	s.mu.Unlock()
 	level := slog.LevelDebug
-	if !quiet {
+	if s.noise.Load() != 0 || s.lost.Load() != 0 {
 		level = slog.LevelInfo
 	}
 	s.owner.config.Logger.Log(context.Background(), level, "child ended", "state", p.state,
 		"lines_skipped", s.noise.Load(), "messages_dropped", s.lost.Load())
-	s.owner.forget(s)
+	s.owner.forget(s) // before its callers hear of it, so that what they do next finds the books in order
+	s.fail(fmt.Errorf("%w: the child ended (%s)", ErrUnavailable, p.state))
 	close(s.done)
 }
 

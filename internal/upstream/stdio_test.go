@@ -205,11 +205,50 @@ func TestHostileLines(t *testing.T) {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
 	}
+	if _, err := c.call(id, p, "later", `{}`); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.RoundTrip(context.Background(), &upstream.Request{Verb: http.MethodGet, Era: wire.Legacy, Session: id, Principal: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := resp.Stream.Next(); err != nil || !strings.Contains(string(e.Data), "logged") {
+		t.Errorf("on the session's stream: %s, %v, want nothing of what was invented", e.Data, err)
+	}
+	_ = resp.Stream.Close()
 	if _, err := c.call(id, p, "overlong", `{}`); !errors.Is(err, upstream.ErrTooLarge) {
 		t.Errorf("overlong: %v, want ErrTooLarge", err)
 	}
 	if _, err := c.call(id, p, "echo", `{}`); !errors.Is(err, upstream.ErrSessionGone) {
 		t.Errorf("afterwards: %v, want ErrSessionGone", err)
+	}
+}
+
+func TestProbeOfChildren(t *testing.T) {
+	for _, row := range []struct {
+		mode, legacy string
+		modern       bool
+		tools        int
+	}{
+		{"legacy", "2025-11-25", false, 2},
+		{"modern", "", true, 2},
+		{"sdk", "2025-11-25", true, 2},
+	} {
+		c := run(t, row.mode, upstream.StdioConfig{})
+		f, err := c.Probe(context.Background())
+		if err != nil || f.Legacy != row.legacy || f.Modern != row.modern || len(f.Tools) != row.tools {
+			t.Errorf("%s: %+v, %v", row.mode, f, err)
+		}
+		if err := c.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(c.logged(), "child ended"); n != 2 {
+			t.Errorf("%s: %d children ended, want 2", row.mode, n)
+		}
+	}
+	c := run(t, "neither", upstream.StdioConfig{})
+	if _, err := c.Probe(context.Background()); !errors.Is(err, upstream.ErrProtocol) || !strings.Contains(err.Error(), "no such method") {
+		t.Errorf("neither: %v, want ErrProtocol with what it said", err)
 	}
 }
 

@@ -37,6 +37,7 @@ type conversation struct {
 //	fail       answers a tool error
 //	big        answers {"size": n} bytes of text
 //	hang       never answers; it counts its cancellations
+//	log and hang  likewise, after a log message
 //	cancelled  answers how many calls of hang were cancelled
 //	notify     sends a progress notification (when given a token) and a log message, then answers
 //	ask        sends a request to the client and answers what the client says
@@ -143,7 +144,10 @@ func (f *Fake) call(ctx context.Context, m rpc, c conversation) rpc {
 func (f *Fake) converse(ctx context.Context, p callParams, c conversation, out rpc) rpc {
 	logged := rpc{Version: "2.0", Method: "notifications/message", Params: json.RawMessage(`{"level":"info","data":"logged"}`)}
 	switch p.Name {
-	case "hang":
+	case "hang", "log and hang":
+		if p.Name != "hang" {
+			c.send(logged)
+		}
 		f.hanging.Add(1)
 		<-ctx.Done()
 		f.cancelled.Add(1)

@@ -71,6 +71,7 @@ var rows = []struct {
 	{"subscriptions", wire.Modern, subscriptions},
 	{"cancelled", wire.Modern, cancelReaches},
 	{"abandoned", wire.Legacy, cancelDoesNotReach},
+	{"left in mid-answer", 0, leftInMidAnswer},
 	{"hang", 0, hangs},
 	{"too large", 0, tooLarge},
 	{"session end", wire.Legacy, sessionEnd},
@@ -197,7 +198,13 @@ func subscriptions(t *testing.T, c *client) {
 			}
 		}
 	}
-	c.call(`1`, "echo", `{}`)
+	resp, err := c.send(context.Background(), `1`, "tools/call", `{"name":"notify","arguments":{}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.events(resp); len(got) != 2 || !strings.Contains(got[0], "logged") {
+		t.Errorf("beside subscriptions a call got %q, want its log message and its result", got)
+	}
 	silent := make(chan error, 1)
 	go func() {
 		_, err := streams[0].Next()
@@ -246,6 +253,29 @@ func cancelDoesNotReach(t *testing.T, c *client) {
 		if got := c.call(`2`, "cancelled", `{}`); !strings.Contains(got, "0 of 1") {
 			t.Fatalf("the caller's leaving reached the server: %s", got)
 		}
+	}
+}
+
+// leftInMidAnswer: closing a stream cancels the call in the modern era and does not in the legacy era.
+func leftInMidAnswer(t *testing.T, c *client) {
+	resp, err := c.send(context.Background(), `"left"`, "tools/call", `{"name":"log and hang","arguments":{}}`)
+	if err != nil || resp.Stream == nil {
+		t.Fatalf("got %+v, %v, want a stream", resp, err)
+	}
+	if _, err := resp.Stream.Next(); err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Stream.Close()
+	if _, err := resp.Stream.Next(); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("after Close: %v, want an error", err)
+	}
+	if c.era == wire.Modern {
+		c.until("1 of 1", func() string { return c.call(`2`, "cancelled", `{}`) })
+		return
+	}
+	time.Sleep(Timeout / 8) // must not happen: there is nothing to wait for
+	if got := c.call(`2`, "cancelled", `{}`); !strings.Contains(got, "0 of 1") {
+		t.Errorf("closing the stream reached the server: %s", got)
 	}
 }
 
