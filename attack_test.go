@@ -48,6 +48,15 @@ func (s *scripted) count(method string) int {
 	return s.asked[method]
 }
 
+func (s *scripted) total() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.asked {
+		n += k
+	}
+	return n
+}
+
 func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var c call
 	body, _ := io.ReadAll(r.Body) // what is missing shows
@@ -119,6 +128,14 @@ func (r *rig) open(ctx context.Context, t testing.TB, m message) *http.Response 
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
 	return resp
+}
+
+// another is the same rig for another principal.
+func (r *rig) another(t testing.TB) *rig {
+	t.Helper()
+	o := *r
+	o.key, o.keyID = r.newKey(t, "user")
+	return &o
 }
 
 // raw sends bytes as they are and returns the status line and what follows it.
@@ -249,8 +266,7 @@ func TestReplyIsTakenOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	reply := legacy(session, `{"jsonrpc":"2.0","id":"ask-1","result":{"roots":[]}}`)
-	mallory := &rig{guard: r.guard, base: r.base, dir: r.dir}
-	mallory.key, _ = mallory.newKey(t, "user")
+	mallory := r.another(t)
 	if status, _, _ := mallory.send(t, reply); status != 404 {
 		t.Errorf("another's answer: %d, want 404", status)
 	}

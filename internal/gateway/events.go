@@ -90,6 +90,9 @@ func (x *exchange) write(status int, contentType string, body []byte) error {
 		h.Set("Content-Type", contentType)
 	}
 	h.Set("Cache-Control", "no-store")
+	if status == http.StatusMethodNotAllowed && h.Get("Allow") == "" {
+		h.Set("Allow", http.MethodPost)
+	}
 	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(writeTimeout)) // as in push
 	x.status = status
 	x.w.WriteHeader(status)

@@ -21,7 +21,14 @@ func (x *exchange) speaks(ctx context.Context) error {
 	if x.era == wire.Legacy && (f.Legacy != "" || x.message == nil || x.message.Method != "initialize") {
 		return nil
 	}
-	if x.era == wire.Modern && f.Modern && slices.Contains(wire.ModernVersions(), x.message.Version) {
+	version := ""
+	if x.message != nil {
+		version = x.message.Version
+	}
+	if version == "" { // a notification says it in the header alone
+		version = x.r.Header.Get("Mcp-Protocol-Version")
+	}
+	if x.era == wire.Modern && f.Modern && slices.Contains(wire.ModernVersions(), version) {
 		return nil
 	}
 	var supported []string
@@ -34,8 +41,17 @@ func (x *exchange) speaks(ctx context.Context) error {
 		}
 	}
 	e := refused(http.StatusBadRequest, wire.CodeUnsupportedVersion, "unsupported protocol version")
-	e.data = encode(map[string]any{"supported": supported, "requested": x.message.Version})
+	e.data = encode(map[string]any{"supported": supported, "requested": version})
 	return e
+}
+
+// checkMirrors compares the arguments that a tool wants mirrored in headers with the headers (MCP 2026-07-28, custom
+// headers): whoever is between us and the server may go by them.
+func (x *exchange) checkMirrors() error {
+	if x.era == wire.Legacy || x.message.Kind != wire.Request {
+		return nil
+	}
+	return wire.CheckMirrors(x.r.Header, x.message, x.endpoint.facts.mirrors(x.message.Target))
 }
 
 // finish records how the granted request ended.

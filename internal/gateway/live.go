@@ -75,5 +75,5 @@ func (l *live) count() int {
 
 // invalid returns the test for principals that a server's children and sessions must no longer be held for.
 func (g *Gateway) invalid(ctx context.Context, server string) func(*policy.Principal) bool {
-	return func(p *policy.Principal) bool { return p != nil && !g.guard.Valid(ctx, p, server) } // nil: our own probe
+	return func(p *policy.Principal) bool { return !g.guard.Valid(ctx, p, server) }
 }

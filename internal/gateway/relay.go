@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport-mcp/sallyport/audit"
 	"github.com/sallyport-mcp/sallyport/internal/upstream"
 	"github.com/sallyport-mcp/sallyport/internal/wire"
+	"github.com/sallyport-mcp/sallyport/policy"
 )
 
 // writeTimeout is how long a slow reader may take to accept one write.
@@ -99,14 +100,25 @@ func (x *exchange) outgoing(m *wire.Message, method string) ([]byte, error) {
 		if method == "tools/list" {
 			x.gateway.defs.learn(x.endpoint, m.Result)
 		}
-		filter := wire.Filter{Keep: x.caller.Visible, SealCursor: x.sealCursor, Private: x.gateway.private && x.era == wire.Modern}
-		filtered, err := wire.FilterResult(method, m.Result, filter)
+		filtered, err := wire.FilterResult(method, m.Result, x.filter(m.Result))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", upstream.ErrProtocol, err)
 		}
 		m.Result = filtered
 	}
 	return m.Append(make([]byte, 0, len(m.Result)+len(m.Params)+len(m.Error)+256)), nil
+}
+
+// filter is what a result goes through. A large result of a tool is walked only when it has something to seal.
+func (x *exchange) filter(result []byte) wire.Filter {
+	f := wire.Filter{Keep: x.caller.Visible, SealCursor: x.seal(wire.Cursor), Private: x.gateway.private && x.era == wire.Modern}
+	if bytes.Contains(result, []byte(`"requestState"`)) {
+		f.SealState = x.seal(wire.RequestState)
+	}
+	if bytes.Contains(result, []byte(`"taskId"`)) {
+		f.SealTask = x.seal(wire.Task)
+	}
+	return f
 }
 
 // filterLists filters an answer that came on another stream than its call's as every list that it could be, beside what
@@ -163,6 +175,18 @@ func (x *exchange) relayStream(ctx context.Context, stream upstream.Stream) erro
 	}
 }
 
+// notified looks at a notification of the server and reports whether the caller may see it: what it names may have been
+// allowed when it was subscribed to, and is not now.
+func (x *exchange) notified(m *wire.Message) bool {
+	if m.Method == "notifications/tools/list_changed" {
+		x.endpoint.facts.stale.Store(true)
+	}
+	if m.Task != nil {
+		m.SetTask(x.seal(wire.Task)(*m.Task))
+	}
+	return m.Target.Kind == policy.Method || x.caller.Visible(m.Target.Kind, m.Target.Name)
+}
+
 // relayEvent passes on one event. last reports that it was the answer.
 func (x *exchange) relayEvent(out *eventWriter, event *wire.SSEEvent) (last bool, err error) {
 	if len(event.Data) == 0 { // a position for resumption, or a retry time
@@ -180,8 +204,8 @@ func (x *exchange) relayEvent(out *eventWriter, event *wire.SSEEvent) (last bool
 			return false, nil
 		}
 	case wire.Notification:
-		if m.Method == "notifications/tools/list_changed" {
-			x.endpoint.facts.stale.Store(true)
+		if !x.notified(m) {
+			return false, nil
 		}
 	default:
 		if x.message != nil && x.answers(m) {

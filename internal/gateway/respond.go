@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -102,8 +103,9 @@ func describeDenial(d *guard.Denial) response {
 	r := response{status: d.Status, retryAfter: d.RetryAfter}
 	switch {
 	case d.Kind == audit.PermissionDenied:
-		r.code, r.message = wire.CodePermissionDenied, fmt.Sprintf("permission %q is required", d.Permission)
-		r.data = encode(map[string]any{"permission": d.Permission})
+		permission := cut(d.Permission)
+		r.code, r.message = wire.CodePermissionDenied, fmt.Sprintf("permission %q is required", permission)
+		r.data = encode(map[string]any{"permission": permission})
 	case d.Status == http.StatusTooManyRequests:
 		r.code, r.message = wire.CodeRateLimited, "rate limit exceeded: retry after "+seconds(d.RetryAfter)+" s"
 		r.data = encode(map[string]any{"retryAfter": retrySeconds(d.RetryAfter), "limit": d.Rule})
@@ -122,7 +124,7 @@ func describeDenial(d *guard.Denial) response {
 	case d.Status == http.StatusForbidden:
 		r.code, r.message = wire.CodePermissionDenied, "forbidden"
 	default:
-		r.code, r.message = wire.CodeInvalidRequest, "the request is not acceptable: "+d.Reason
+		r.code, r.message = wire.CodeInvalidRequest, "the request is not acceptable"
 	}
 	return r
 }
@@ -153,7 +155,7 @@ func (x *exchange) fail(err error) {
 func (x *exchange) softened(status int, d *guard.Denial) int {
 	switch {
 	case d == nil || x.message == nil || x.endpoint == nil:
-	case d.Pointer != "" && x.era == wire.Legacy: // the answer the server itself would give
+	case (d.Pointer != "" || d.Detail != "") && x.era == wire.Legacy: // the answer the server itself would give
 		return http.StatusOK
 	case x.endpoint.JSONRPCRefusals && !d.Scope && (status == http.StatusForbidden || status == http.StatusTooManyRequests):
 		return http.StatusOK
@@ -173,8 +175,29 @@ func (x *exchange) challenge(status int, d *guard.Denial) {
 	case status == http.StatusUnauthorized:
 		x.w.Header().Set("WWW-Authenticate", base+`, error="invalid_token", error_description="the credential is not accepted"`)
 	case status == http.StatusForbidden && d.Scope:
-		x.w.Header().Set("WWW-Authenticate", base+fmt.Sprintf(`, error="insufficient_scope", scope=%q`, d.Permission))
+		challenge := base + `, error="insufficient_scope"`
+		if isScope(d.Permission) {
+			challenge += `, scope="` + d.Permission + `"`
+		}
+		x.w.Header().Set("WWW-Authenticate", challenge)
 	}
+}
+
+// maxShown bounds a permission in an answer: it is made of the name that the caller asked for.
+const maxShown = 256
+
+func cut(permission string) string {
+	if len(permission) <= maxShown {
+		return permission
+	}
+	return strings.ToValidUTF8(permission[:maxShown], "")
+}
+
+// isScope reports whether a permission can be one scope of a challenge (RFC 6750 §3, scope-token): one with a space in it
+// would be two, the second of the caller's choice.
+func isScope(permission string) bool {
+	return permission != "" && len(permission) <= maxShown &&
+		!strings.ContainsFunc(permission, func(r rune) bool { return notVisible(r) || r == '"' || r == '\\' })
 }
 
 // id is the caller's id as far as it could be read. The id of a response is the server's: to send it back would answer a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sallyport-mcp/sallyport/audit"
@@ -126,22 +127,17 @@ func (x *exchange) place() error {
 		return err
 	}
 	x.era = era
-	if era == wire.Modern {
-		if x.message == nil {
-			return refused(http.StatusMethodNotAllowed, wire.CodeInvalidRequest, "this protocol revision has no GET or DELETE: use POST")
-		}
-		if err := wire.CheckHeaders(x.r.Header, x.message); err != nil {
-			return err
-		}
+	if err := x.fits(len(handles) == 1); err != nil {
+		return err
 	}
 	if x.message != nil && !x.isReply() && !wire.Known(x.message.Method) {
 		status := http.StatusNotFound
-		if era == wire.Legacy {
+		if era == wire.Legacy && x.message.ID != nil {
 			status = http.StatusOK
 		}
 		return refused(status, wire.CodeMethodNotFound, "method not found")
 	}
-	if era == wire.Legacy && len(handles) == 1 {
+	if len(handles) == 1 { // of the legacy era, or DecideEra had refused
 		if err := x.openSession(handles[0]); err != nil {
 			return err
 		}
@@ -149,11 +145,32 @@ func (x *exchange) place() error {
 	if x.isReply() && !x.session.isAsked(x.message.ID) {
 		return errUnasked
 	}
-	if x.message != nil && x.message.Cursor != nil {
-		return x.openCursor()
+	return x.openHandles()
+}
+
+// fits holds the rules of the era for verb and headers.
+func (x *exchange) fits(hasSession bool) error {
+	if x.era == wire.Modern {
+		if x.message == nil {
+			return refused(http.StatusMethodNotAllowed, wire.CodeInvalidRequest, "this protocol revision has no GET or DELETE: use POST")
+		}
+		return wire.CheckHeaders(x.r.Header, x.message)
+	}
+	version, resume := x.r.Header.Get("Mcp-Protocol-Version"), x.r.Header.Values("Last-Event-Id")
+	switch {
+	case version != "" && !slices.Contains(wire.LegacyVersions(), version):
+		return refused(http.StatusBadRequest, wire.CodeUnsupportedVersion, "unsupported protocol version")
+	case x.r.Method == http.MethodDelete && !hasSession:
+		return refused(http.StatusBadRequest, wire.CodeInvalidRequest, "DELETE ends a session: Mcp-Session-Id is missing")
+	case x.message != nil && x.message.Method == "initialize" && hasSession:
+		return refused(http.StatusBadRequest, wire.CodeInvalidRequest, "initialize begins a session: it is not sent in one")
+	case x.message == nil && (len(resume) > 1 || len(resume) == 1 && strings.ContainsFunc(resume[0], notVisible)):
+		return refused(http.StatusBadRequest, wire.CodeInvalidRequest, "Last-Event-ID must be one value of visible ASCII")
 	}
 	return nil
 }
+
+func notVisible(r rune) bool { return r < 0x21 || r > 0x7e }
 
 // openSession unseals the session id. It must be this principal's, on this server, and still alive: else 404, upon
 // which a client starts anew (MCP 2025-11-25, session management).
@@ -178,6 +195,9 @@ func (x *exchange) forward(ctx context.Context) error {
 	if err := x.speaks(ctx); err != nil {
 		return err
 	}
+	if err := x.checkMirrors(); err != nil {
+		return err
+	}
 	answer, err := x.endpoint.Upstream.RoundTrip(ctx, x.request())
 	if err != nil {
 		return err
@@ -194,7 +214,7 @@ func (x *exchange) request() *upstream.Request {
 		Message:   x.message,
 		Session:   x.session.upstream,
 		Version:   x.r.Header.Get("Mcp-Protocol-Version"),
-		Header:    allowed(x.r.Header),
+		Header:    x.allowed(),
 		Principal: x.caller.Principal,
 	}
 	if x.message == nil {
@@ -203,12 +223,12 @@ func (x *exchange) request() *upstream.Request {
 	return r
 }
 
-// allowed picks the headers that go on: argument headers of the modern era, which the upstream compares with the body,
-// and trace context.
-func allowed(h http.Header) http.Header {
+// allowed picks the headers that go on: trace context and, in the modern era, arguments mirrored in headers, which
+// checkMirrors compared with the body.
+func (x *exchange) allowed() http.Header {
 	var out http.Header
-	for name, values := range h {
-		if strings.HasPrefix(name, "Mcp-Param-") || name == "Traceparent" || name == "Tracestate" {
+	for name, values := range x.r.Header {
+		if name == "Traceparent" || name == "Tracestate" || x.era == wire.Modern && strings.HasPrefix(name, "Mcp-Param-") {
 			if out == nil {
 				out = http.Header{}
 			}

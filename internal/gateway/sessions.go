@@ -14,9 +14,9 @@ import (
 
 const (
 	sessionLife = 7 * 24 * time.Hour
-	cursorLife  = 24 * time.Hour
-	maxPending  = 256     // requests of a server, or calls of a client, that wait in one session
-	maxSessions = 100_000 // sessions with something remembered; beyond it the oldest is forgotten
+	handleLife  = 24 * time.Hour // of cursors, states and tasks
+	maxPending  = 256            // requests of a server, or calls of a client, that wait in one session
+	maxSessions = 100_000        // sessions with something remembered; beyond it the oldest is forgotten
 )
 
 // session is the legacy session of one request.
@@ -171,20 +171,42 @@ func (x *exchange) startSession(id string) {
 	x.w.Header().Set("Mcp-Session-Id", x.handle)
 }
 
-// openCursor replaces the sealed cursor of a list by the upstream's own.
-func (x *exchange) openCursor() error {
-	cursor, _, err := x.gateway.sealer.Open(x.bound(wire.Cursor), *x.message.Cursor, x.gateway.now())
-	if err != nil {
-		status := http.StatusBadRequest
-		if x.era == wire.Legacy {
-			status = http.StatusOK
-		}
-		return refused(status, wire.CodeInvalidParams, "invalid cursor")
+// openHandles replaces the sealed handles in a request by the upstream's own. Somebody else's, or one for something
+// else, is as good as none.
+func (x *exchange) openHandles() error {
+	m := x.message
+	if m == nil || m.Kind != wire.Request {
+		return nil
 	}
-	x.message.SetCursor(cursor)
+	for _, h := range []struct {
+		kind wire.HandleKind
+		name string
+		text *string
+		set  func(string)
+	}{
+		{wire.Cursor, "cursor", m.Cursor, m.SetCursor},
+		{wire.RequestState, "requestState", m.RequestState, m.SetRequestState},
+		{wire.Task, "taskId", m.Task, m.SetTask},
+	} {
+		if h.text == nil {
+			continue
+		}
+		value, _, err := x.gateway.sealer.Open(x.bound(h.kind), *h.text, x.gateway.now())
+		if err != nil {
+			status := http.StatusBadRequest
+			if x.era == wire.Legacy {
+				status = http.StatusOK
+			}
+			return refused(status, wire.CodeInvalidParams, "invalid "+h.name)
+		}
+		h.set(value)
+	}
 	return nil
 }
 
-func (x *exchange) sealCursor(cursor string) string {
-	return x.gateway.sealer.Seal(x.bound(wire.Cursor), cursor, x.gateway.now().Add(cursorLife))
+// seal returns the function that seals what the upstream hands out, for this caller.
+func (x *exchange) seal(kind wire.HandleKind) func(string) string {
+	return func(value string) string {
+		return x.gateway.sealer.Seal(x.bound(kind), value, x.gateway.now().Add(handleLife))
+	}
 }
