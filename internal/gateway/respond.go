@@ -25,7 +25,6 @@ type refusal struct {
 	code    int
 	message string
 	kind    audit.Kind
-	id      jsontext.Value
 	data    jsontext.Value
 }
 

@@ -53,6 +53,7 @@ func (x *exchange) serve() error {
 		return denial
 	}
 	x.grant = grant
+	defer grant.Leave()
 	ctx, leave := x.gateway.live.enter(x.r.Context(), grant)
 	defer leave()
 	err := x.forward(ctx)

@@ -39,6 +39,7 @@ type sessionState struct {
 type sessions struct {
 	mu     sync.Mutex
 	states map[string]*sessionState
+	order  []string // keys as they were added, the oldest first
 }
 
 func hashHandle(handle string) string {
@@ -62,22 +63,25 @@ func (t *sessions) find(handle string, expires time.Time, s *session) bool {
 	return !state.ended
 }
 
-// add makes room and adds a state. Called with mu held.
+// add makes room and adds a state. Called with mu held. An ended session that is forgotten for want of room is left to
+// the upstream, which was told of its end.
 func (t *sessions) add(hash string, expires time.Time) *sessionState {
 	if t.states == nil {
 		t.states = map[string]*sessionState{}
 	}
-	for h, s := range t.states {
-		if len(t.states) < maxSessions {
-			break
-		}
-		if !s.ended { // an ended one must not come back to life
-			delete(t.states, h)
-		}
+	if len(t.order) >= maxSessions {
+		t.drop()
 	}
 	state := &sessionState{expires: expires, asked: map[string]struct{}{}, calls: map[string]string{}}
 	t.states[hash] = state
+	t.order = append(t.order, hash)
 	return state
+}
+
+// drop forgets the oldest session. Called with mu held.
+func (t *sessions) drop() {
+	delete(t.states, t.order[0])
+	t.order = t.order[1:]
 }
 
 // end marks a session as ended.
@@ -90,14 +94,12 @@ func (t *sessions) end(s *session) {
 	s.state.ended = true
 }
 
-// expire forgets what is past its time.
+// expire forgets what is past its time. All live equally long, so that the oldest go first.
 func (t *sessions) expire(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for h, s := range t.states {
-		if now.After(s.expires) {
-			delete(t.states, h)
-		}
+	for len(t.order) > 0 && now.After(t.states[t.order[0]].expires) {
+		t.drop()
 	}
 }
 

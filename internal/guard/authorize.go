@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/sallyport-mcp/sallyport/audit"
@@ -15,7 +16,7 @@ type Meta struct {
 	Body    []byte // the message as it came: its size is recorded, and its hash tells a client's automatic repetition
 }
 
-// Grant is the permission to make one call. It is used by one goroutine.
+// Grant is the permission to make one call. Whoever has one must Leave it. It is used by one goroutine, but for Valid.
 type Grant struct {
 	Caller *Caller
 	Seq    uint64 // of the record of the decision
@@ -30,6 +31,9 @@ func (g *Grant) Valid(ctx context.Context) bool {
 	c, guard := g.Caller, g.Caller.admitted.guard
 	return guard.authn.Valid(ctx, c.Principal, guard.now()) && guard.settings.Load().Rules.Allows(c.Principal, g.call).Allowed
 }
+
+// Leave ends the call: it is under way no more. It is called once.
+func (g *Grant) Leave() { g.Caller.admitted.guard.inFlight.leave(g.Caller.Principal) }
 
 // Authorize decides one call: rules, then the caller's buckets, then the arguments. The decision is on record when it
 // returns, in durable mode on disk. A refusal is computed from the caller and the requested name alone.
@@ -57,8 +61,13 @@ func (c *Caller) Authorize(ctx context.Context, call *policy.Call, m Meta) (*Gra
 		e.Rule = d.Rule
 		return nil, g.refuse(ctx, e, d, true)
 	}
+	if !g.inFlight.enter(c.Principal, c.atOnce()) {
+		e.Rule = inFlightRule
+		return nil, g.refuse(ctx, e, &Denial{Kind: audit.RateLimitExceeded, Status: 429, Rule: inFlightRule, Reason: "too many requests and streams are open", RetryAfter: time.Second}, true)
+	}
 	e.Kind, e.Outcome = audit.CallAllowed, audit.Allowed
 	if err := g.recorder.Record(ctx, e); err != nil {
+		g.inFlight.leave(c.Principal)
 		return nil, unrecorded(err)
 	}
 	return &Grant{Caller: c, Seq: e.Seq, event: *e, start: e.Time, call: call}, nil
@@ -102,6 +111,17 @@ func (c *Caller) draw(ctx context.Context, call *policy.Call) *Denial {
 		a.shared[0].Cost = 0
 	}
 	return limited(draws[v.Refused].Key.Layer, v.RetryAfter)
+}
+
+const inFlightRule = "limit:in_flight"
+
+// atOnce is how many requests and streams the caller may have open: as many as its bucket holds.
+func (c *Caller) atOnce() int {
+	limit := c.admitted.settings.Limits.Role(c.Principal.Roles)
+	if limit.IsUnlimited() {
+		return math.MaxInt
+	}
+	return max(minInFlight, int(limit.Capacity))
 }
 
 // arguments checks a tool call against the definition its server advertised.

@@ -70,6 +70,7 @@ type Guard struct {
 	recorder Recorder
 	settings atomic.Pointer[Settings]
 	repeats  repeats
+	inFlight inFlight
 	log      *slog.Logger
 	now      func() time.Time
 }
