@@ -63,7 +63,7 @@ var mayImport = map[string][]string{
 	// Faces.
 	"internal/admin": {
 		"policy", "audit", "internal/detect", "internal/report", "internal/apikey", "internal/user", "internal/token",
-		"internal/oauth", "internal/guard", "internal/validate",
+		"internal/oauth", "internal/guard", "internal/validate", "internal/secret", // The token of its socket is one.
 	},
 	"internal/securitymcp": {"policy", "audit", "internal/detect", "internal/report", "internal/admin"},
 	"internal/console":     {"internal/admin", "internal/report"},
