@@ -54,18 +54,20 @@ func (p *program) reload(ctx context.Context, forced bool) {
 		return
 	}
 	next.Listen = p.file.Listen
-	if reflect.DeepEqual(next, p.file) && !forced {
-		p.refused = ""
+	switch {
+	case forced:
+	case reflect.DeepEqual(next, p.file):
+		p.rejected, p.refused = nil, ""
+		return
+	case reflect.DeepEqual(next, p.rejected):
 		return
 	}
 	if err := p.data.Guard.Reload(ctx, p.guardConfig(next)); err != nil {
-		if text := err.Error(); forced || text != p.refused {
-			p.log.Error("the changed configuration is not used; the old one stays", "error", text) // the guard has recorded it
-			p.refused = text
-		}
+		p.log.Error("the changed configuration is not used; the old one stays", "error", err) // the guard has recorded it
+		p.rejected, p.refused = next, ""
 		return
 	}
-	p.file, p.refused = next, ""
+	p.file, p.rejected, p.refused = next, nil, ""
 	p.posture.Store(next)
 	p.log.Info("took up the changed configuration", "file", p.options.Path)
 }

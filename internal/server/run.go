@@ -59,7 +59,8 @@ type program struct {
 	data        *DataDir
 	socket      *admin.Server // nil where there is none
 	written     string        // listen as the file has it; file.Listen is where we do listen
-	refused     string        // the last refusal of a changed file; owned by the watching goroutine
+	refused     string        // the last refusal of a changed file; owned by the watching goroutine, as is
+	rejected    *File         // the last file that could be read and that the guard did not take
 
 	posture atomic.Pointer[File] // file, for the admin socket
 
