@@ -134,7 +134,8 @@ func TestChallengeIsWellFormed(t *testing.T) {
 	_, server := newScripted(t, nil)
 	r := newRig(t, server, nil)
 	made, err := r.guard.Operations().IssueToken(t.Context(), admin.Local(0), admin.TokenSpec{
-		Subject: "bob", Server: "plain", Roles: []string{"admin"}, Scopes: []string{"plain:say"}})
+		Subject: "bob", Server: "plain", Roles: []string{"admin"}, Scopes: []string{"plain:say"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,8 @@ func TestCrossOrigin(t *testing.T) {
 	})
 	preflight := func(origin string) (int, http.Header) {
 		status, _, h := r.send(t, message{verb: http.MethodOptions, header: map[string]string{
-			"Origin": origin, "Access-Control-Request-Method": "POST", "Authorization": "", "Content-Type": "", "Accept": ""}})
+			"Origin": origin, "Access-Control-Request-Method": "POST", "Authorization": "", "Content-Type": "", "Accept": "",
+		}})
 		return status, h
 	}
 	for origin, want := range map[string]int{

@@ -228,10 +228,18 @@ func TestEquivalence(t *testing.T) {
 			body:   `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{` + modernMeta + `}}`,
 			header: map[string]string{"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"},
 		}, 200, []audit.Kind{audit.CallAllowed, audit.CallCompleted}},
-		{"legacy: initialize", message{body: `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`},
-			200, []audit.Kind{audit.CallAllowed, audit.CallCompleted}},
-		{"legacy: another's session", message{body: `{"jsonrpc":"2.0","id":1,"method":"ping"}`, header: map[string]string{"Mcp-Session-Id": "stolen"}},
-			404, []audit.Kind{audit.SessionRefused}},
+		{
+			"legacy: initialize",
+			message{body: `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`},
+			200,
+			[]audit.Kind{audit.CallAllowed, audit.CallCompleted},
+		},
+		{
+			"legacy: another's session",
+			message{body: `{"jsonrpc":"2.0","id":1,"method":"ping"}`, header: map[string]string{"Mcp-Session-Id": "stolen"}},
+			404,
+			[]audit.Kind{audit.SessionRefused},
+		},
 		{"no such path", message{path: "/elsewhere"}, 404, nil},
 	}
 	type seen struct {

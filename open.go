@@ -209,8 +209,10 @@ func (g *Guard) openRecord(c Config) (recovered *audit.Event, err error) {
 			return nil, err
 		}
 		if torn := log.Recovered(); torn != nil {
-			recovered = &audit.Event{Time: c.Now().UTC(), Kind: audit.LogRecovered, Outcome: audit.Info,
-				Reason: fmt.Sprintf("%d bytes of an unfinished record were cut from %s", torn.Bytes, torn.File)}
+			recovered = &audit.Event{
+				Time: c.Now().UTC(), Kind: audit.LogRecovered, Outcome: audit.Info,
+				Reason: fmt.Sprintf("%d bytes of an unfinished record were cut from %s", torn.Bytes, torn.File),
+			}
 		}
 		g.log = log
 	}
@@ -259,8 +261,10 @@ func (g *Guard) openGateway(ctx context.Context, c Config, rules *policy.Rules) 
 	}
 	g.ups = ups
 	g.closers = append(g.closers, g.closeUpstreams)
-	g.gateway, err = gateway.New(gateway.Config{Sealer: sealer, Catalogue: validate.NewCatalogue(validate.Limits{}), Settings: settings,
-		PrivateList: !c.Auth.Disabled, Logger: c.Log, Now: c.Now})
+	g.gateway, err = gateway.New(gateway.Config{
+		Sealer: sealer, Catalogue: validate.NewCatalogue(validate.Limits{}), Settings: settings,
+		PrivateList: !c.Auth.Disabled, Logger: c.Log, Now: c.Now,
+	})
 	if err != nil {
 		return err
 	}
@@ -273,9 +277,11 @@ func (g *Guard) openGateway(ctx context.Context, c Config, rules *policy.Rules) 
 	if err != nil {
 		return err
 	}
-	g.guard, err = guard.New(guard.Config{Authenticator: authenticator, Arguments: g.gateway.Definitions(),
+	g.guard, err = guard.New(guard.Config{
+		Authenticator: authenticator, Arguments: g.gateway.Definitions(),
 		Buckets: memstore.NewBuckets(memstore.BucketsConfig{}), Recorder: g.recorder, Logger: c.Log, Now: c.Now,
-		Settings: guard.Settings{Rules: rules, Limits: limits}})
+		Settings: guard.Settings{Rules: rules, Limits: limits},
+	})
 	if err != nil {
 		return err
 	}

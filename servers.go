@@ -48,8 +48,10 @@ func (g *Guard) endpoints(c Config) (_ gateway.Settings, _ map[string]opened, er
 			return settings, nil, fmt.Errorf("server %q: %w", s.Name, err)
 		}
 		ups[s.Name] = opened{server: s, upstream: up}
-		settings.Servers = append(settings.Servers, gateway.Server{Name: s.Name, Path: s.Path, Upstream: up,
-			MaxRequest: s.MaxRequest, JSONRPCRefusals: s.JSONRPCRefusals})
+		settings.Servers = append(settings.Servers, gateway.Server{
+			Name: s.Name, Path: s.Path, Upstream: up,
+			MaxRequest: s.MaxRequest, JSONRPCRefusals: s.JSONRPCRefusals,
+		})
 	}
 	security, err := g.security()
 	if err != nil {
@@ -78,13 +80,17 @@ func (g *Guard) upstream(c Config, s Server) (upstream.Upstream, error) {
 	case s.URL != "":
 		return upstream.NewRemote(upstream.RemoteConfig{URL: s.URL, Timeout: s.Timeout, MaxResponse: s.MaxResponse})
 	case s.Handler != nil:
-		return upstream.NewHandler(upstream.HandlerConfig{Handler: identified(s.Handler), Path: s.Path, Timeout: s.Timeout,
-			MaxResponse: s.MaxResponse, Context: withPrincipal, Header: withPlaceholder, Logger: c.Log})
+		return upstream.NewHandler(upstream.HandlerConfig{
+			Handler: identified(s.Handler), Path: s.Path, Timeout: s.Timeout,
+			MaxResponse: s.MaxResponse, Context: withPrincipal, Header: withPlaceholder, Logger: c.Log,
+		})
 	case len(c.ChildExec) == 0:
 		return nil, errors.New("commands are refused: Config.ChildExec is empty")
 	}
-	return upstream.NewStdio(upstream.StdioConfig{Command: s.Command, Env: s.Env, Dir: s.Dir, Exec: c.ChildExec, Timeout: s.Timeout,
-		MaxLine: int(s.MaxResponse), Logger: c.Log.With("server", s.Name)})
+	return upstream.NewStdio(upstream.StdioConfig{
+		Command: s.Command, Env: s.Env, Dir: s.Dir, Exec: c.ChildExec, Timeout: s.Timeout,
+		MaxLine: int(s.MaxResponse), Logger: c.Log.With("server", s.Name),
+	})
 }
 
 // sameUpstream reports whether two servers are reached in the same way. Handlers are compared by identity where they

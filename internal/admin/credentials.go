@@ -131,7 +131,8 @@ func (o *Operations) IssueToken(ctx context.Context, who Actor, in TokenSpec) (N
 		return NewToken{}, fault(Invalid, "", "issuing the token: %v", err)
 	}
 	event := &audit.Event{Kind: audit.TokenIssued, Credential: claims.ID, Server: in.Server, Details: []audit.Detail{
-		{Name: "subject", Value: claims.Subject}, {Name: "roles", Value: strings.Join(claims.Roles, " ")},
+		{Name: "subject", Value: claims.Subject},
+		{Name: "roles", Value: strings.Join(claims.Roles, " ")},
 		{Name: "expires", Value: claims.Expires.UTC().Format(time.RFC3339)},
 	}}
 	if err := o.record(ctx, who, event); err != nil {

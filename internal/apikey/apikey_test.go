@@ -65,9 +65,11 @@ var (
 
 func service(t testing.TB, s apikey.Store) *apikey.Service {
 	t.Helper()
-	keys, err := apikey.New(t.Context(), apikey.Config{Store: s, Now: func() time.Time { return start },
+	keys, err := apikey.New(t.Context(), apikey.Config{
+		Store: s, Now: func() time.Time { return start },
 		Roles:  func(name string) bool { return name == "user" || name == "admin" },
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

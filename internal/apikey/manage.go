@@ -45,8 +45,10 @@ func (s *Service) Create(ctx context.Context, spec Spec) (secret.Text, Record, e
 	}
 	id, text := mint()
 	now := s.now().UTC()
-	r := Record{ID: id, Name: spec.Name, Hash: hash(text), Roles: spec.Roles, Permissions: spec.Permissions,
-		Networks: networks, Created: now}
+	r := Record{
+		ID: id, Name: spec.Name, Hash: hash(text), Roles: spec.Roles, Permissions: spec.Permissions,
+		Networks: networks, Created: now,
+	}
 	switch {
 	case spec.TTL == 0:
 		r.Expires = now.Add(DefaultTTL)

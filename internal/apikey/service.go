@@ -57,8 +57,10 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if c.Store == nil {
 		return nil, errors.New("API keys need a store")
 	}
-	s := &Service{store: c.Store, roles: c.Roles, now: c.Now, logger: c.Logger,
-		changing: make(chan struct{}, 1), stopped: make(chan struct{})}
+	s := &Service{
+		store: c.Store, roles: c.Roles, now: c.Now, logger: c.Logger,
+		changing: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
 	if s.roles == nil {
 		s.roles = func(string) bool { return true }
 	}

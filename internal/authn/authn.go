@@ -106,8 +106,10 @@ func (a *Authenticator) byKey(ctx context.Context, text secret.Text, from netip.
 	if p != nil && same(p, &r) {
 		return p, true, nil
 	}
-	p = &policy.Principal{Issuer: IssuerKey, Subject: r.ID, Name: r.Name, Method: MethodKey, Credential: r.ID,
-		Roles: r.Roles, Narrow: r.Permissions, Expires: r.Expires}
+	p = &policy.Principal{
+		Issuer: IssuerKey, Subject: r.ID, Name: r.Name, Method: MethodKey, Credential: r.ID,
+		Roles: r.Roles, Narrow: r.Permissions, Expires: r.Expires,
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.principals[r.ID] = p
@@ -156,8 +158,10 @@ func principal(c *token.Claims) any {
 	if name == "" {
 		name = c.Subject
 	}
-	return &policy.Principal{Issuer: c.Issuer, Subject: c.Subject, Name: name, Method: MethodToken, Credential: c.ID,
-		Client: c.Client, Roles: c.Roles, Scopes: c.Scopes, Expires: c.Expires}
+	return &policy.Principal{
+		Issuer: c.Issuer, Subject: c.Subject, Name: name, Method: MethodToken, Credential: c.ID,
+		Client: c.Client, Roles: c.Roles, Scopes: c.Scopes, Expires: c.Expires,
+	}
 }
 
 // Cached reports whether p presents a credential that is known to be good: a key in memory, or a token accepted before.

@@ -111,8 +111,10 @@ func (h *house) refuse(t *testing.T, p peer.Peer, server string, want peer.Why) 
 func TestKey(t *testing.T) {
 	h := build(t, nil)
 	text, r := h.key(t, apikey.Spec{Permissions: []string{"files:read_*"}})
-	want := &policy.Principal{Issuer: "key", Subject: r.ID, Name: "ci", Method: "api_key", Credential: r.ID, Roles: []string{"user"},
-		Narrow: []string{"files:read_*"}, Expires: r.Expires}
+	want := &policy.Principal{
+		Issuer: "key", Subject: r.ID, Name: "ci", Method: "api_key", Credential: r.ID, Roles: []string{"user"},
+		Narrow: []string{"files:read_*"}, Expires: r.Expires,
+	}
 	var first *policy.Principal
 	for _, p := range []peer.Peer{with(peer.APIKey, text), with(peer.Bearer, text)} {
 		got, cached := h.accept(t, p, "files")
@@ -136,8 +138,10 @@ func TestToken(t *testing.T) {
 	if h.Cached(p) {
 		t.Error("a token never seen is cached")
 	}
-	want := &policy.Principal{Issuer: issuer, Subject: "alice", Name: "Alice", Method: "token", Credential: c.ID, Client: "client-1",
-		Roles: []string{"user"}, Scopes: []string{"files:*"}, Expires: c.Expires}
+	want := &policy.Principal{
+		Issuer: issuer, Subject: "alice", Name: "Alice", Method: "token", Credential: c.ID, Client: "client-1",
+		Roles: []string{"user"}, Scopes: []string{"files:*"}, Expires: c.Expires,
+	}
 	first, cached := h.accept(t, p, "files")
 	if diff := cmp.Diff(want, first); diff != "" || cached {
 		t.Errorf("cached %v, principal (-want +got):\n%s", cached, diff)

@@ -185,8 +185,16 @@ func (a *app) event(e *audit.Event) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d  %s  %-20s %-8s", e.Seq, stamp(e.Time), e.Kind, e.Outcome)
 	for _, part := range []struct{ name, value string }{
-		{"who", e.Principal.Name}, {"claimed", e.Claimed}, {"key", e.Credential}, {"ip", address(e)}, {"server", e.Server}, {"method", e.Method},
-		{"tool", e.Tool}, {"permission", e.Permission}, {"rule", e.Rule}, {"reason", e.Reason},
+		{"who", e.Principal.Name},
+		{"claimed", e.Claimed},
+		{"key", e.Credential},
+		{"ip", address(e)},
+		{"server", e.Server},
+		{"method", e.Method},
+		{"tool", e.Tool},
+		{"permission", e.Permission},
+		{"rule", e.Rule},
+		{"reason", e.Reason},
 	} {
 		if part.value != "" {
 			fmt.Fprintf(&b, "  %s=%s", part.name, quoted(part.value))

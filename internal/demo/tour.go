@@ -15,7 +15,6 @@ type tour struct {
 	out  io.Writer
 	base string // origin of the gateway
 	keys map[string]secret.Text
-	seen map[string]int // calls made and answered with 200, refused otherwise
 }
 
 // act is one scripted call.

@@ -103,16 +103,20 @@ func open(t testing.TB, limits ratelimit.Limits) (*guard.Guard, *doubles) {
 		buckets: memstore.NewBuckets(memstore.BucketsConfig{}),
 		now:     time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC),
 	}
-	g, err := guard.New(guard.Config{Authenticator: d, Arguments: d, Buckets: d, Recorder: d,
-		Settings: guard.Settings{Rules: rules, Limits: table}, Now: func() time.Time { return d.now }})
+	g, err := guard.New(guard.Config{
+		Authenticator: d, Arguments: d, Buckets: d, Recorder: d,
+		Settings: guard.Settings{Rules: rules, Limits: table}, Now: func() time.Time { return d.now },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g, d
 }
 
-var connection = peer.Peer{Addr: netip.MustParseAddr("192.0.2.7"), UserAgent: "test",
-	Credential: peer.Credential{Kind: peer.Bearer, Value: secret.New("x")}}
+var connection = peer.Peer{
+	Addr: netip.MustParseAddr("192.0.2.7"), UserAgent: "test",
+	Credential: peer.Credential{Kind: peer.Bearer, Value: secret.New("x")},
+}
 
 func call(name string) *policy.Call {
 	return &policy.Call{Server: "files", Method: "tools/call", Target: policy.Named{Kind: policy.Tool, Name: name}}
@@ -206,8 +210,10 @@ func TestRefusalsAskNothing(t *testing.T) {
 
 // TestLimitedCallRefundsTheGlobalBucket: a caller over his own limit costs the others nothing.
 func TestLimitedCallRefundsTheGlobalBucket(t *testing.T) {
-	g, d := open(t, ratelimit.Limits{Global: ratelimit.Limit{Capacity: 10, Refill: 0.001},
-		Roles: map[string]ratelimit.Limit{"user": {Capacity: 2, Refill: 0.001}}})
+	g, d := open(t, ratelimit.Limits{
+		Global: ratelimit.Limit{Capacity: 10, Refill: 0.001},
+		Roles:  map[string]ratelimit.Limit{"user": {Capacity: 2, Refill: 0.001}},
+	})
 	d.cached = true
 	statuses := map[int]int{}
 	for range 100 {

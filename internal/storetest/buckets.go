@@ -35,8 +35,12 @@ func Buckets(t *testing.T, open func(t *testing.T, max int) ratelimit.Buckets) {
 
 // layers are every kind of bucket, since a backend may keep some apart.
 func layers() []ratelimit.Key {
-	return []ratelimit.Key{{Layer: ratelimit.Global}, {Layer: ratelimit.GlobalUnauthenticated}, {Layer: ratelimit.Address, ID: "192.0.2.1"},
-		{Layer: ratelimit.PrincipalTool, ID: "alice", Sub: "read"}}
+	return []ratelimit.Key{
+		{Layer: ratelimit.Global},
+		{Layer: ratelimit.GlobalUnauthenticated},
+		{Layer: ratelimit.Address, ID: "192.0.2.1"},
+		{Layer: ratelimit.PrincipalTool, ID: "alice", Sub: "read"},
+	}
 }
 
 func draw(k ratelimit.Key, capacity, refill float64) ratelimit.Draw {
@@ -184,9 +188,16 @@ func sameKeyTwice(t *testing.T, b ratelimit.Buckets) {
 }
 
 func keysApart(t *testing.T, b ratelimit.Buckets) {
-	for _, k := range []ratelimit.Key{{Layer: ratelimit.Tool, ID: "ab", Sub: "c"}, {Layer: ratelimit.Tool, ID: "a", Sub: "bc"},
-		{Layer: ratelimit.PrincipalTool, ID: "ab", Sub: "c"}, {Layer: ratelimit.Tool, ID: "abc"}, {Layer: ratelimit.Global, ID: "abc"},
-		{Layer: ratelimit.Tool, Sub: "abc"}, {Layer: ratelimit.Global}, {Layer: ratelimit.GlobalUnauthenticated}} {
+	for _, k := range []ratelimit.Key{
+		{Layer: ratelimit.Tool, ID: "ab", Sub: "c"},
+		{Layer: ratelimit.Tool, ID: "a", Sub: "bc"},
+		{Layer: ratelimit.PrincipalTool, ID: "ab", Sub: "c"},
+		{Layer: ratelimit.Tool, ID: "abc"},
+		{Layer: ratelimit.Global, ID: "abc"},
+		{Layer: ratelimit.Tool, Sub: "abc"},
+		{Layer: ratelimit.Global},
+		{Layer: ratelimit.GlobalUnauthenticated},
+	} {
 		if v := take(t, b, at(0), draw(k, 1, 0.001)); !v.OK {
 			t.Errorf("key %+v shares the bucket of another", k)
 		}

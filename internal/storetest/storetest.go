@@ -94,9 +94,11 @@ func Reopen(t *testing.T, open func(t *testing.T) Store, reopen func(t *testing.
 func at(second int64) time.Time { return time.Unix(1_800_000_000+second, 123_456_789).UTC() }
 
 func record(id string, created time.Time) apikey.Record {
-	return apikey.Record{ID: id, Name: "key " + id, Hash: sha256.Sum256([]byte(id)), Roles: []string{"user", "guest"},
+	return apikey.Record{
+		ID: id, Name: "key " + id, Hash: sha256.Sum256([]byte(id)), Roles: []string{"user", "guest"},
 		Permissions: []string{"files:read_*"}, Networks: []string{"192.0.2.0/24", "2001:db8::/32"}, Created: created,
-		Expires: created.Add(time.Hour)}
+		Expires: created.Add(time.Hour),
+	}
 }
 
 func revocation(id string, until time.Time) token.Revocation {
@@ -104,9 +106,13 @@ func revocation(id string, until time.Time) token.Revocation {
 }
 
 func alert(id string, when time.Time) detect.Alert {
-	return detect.Alert{ID: id, Name: "excessive_failed_auth", Rule: "failed_auth", UserID: "alice", Key: "claimed:alice",
-		Timestamp: when, Severity: detect.Medium, RequiresAction: true, Context: detect.Context{Count: 5, Window: "15m0s",
-			First: when.Add(-time.Minute), Last: when, Address: "192.0.2.1", Evidence: []uint64{1, 1<<63 + 1}}}
+	return detect.Alert{
+		ID: id, Name: "excessive_failed_auth", Rule: "failed_auth", UserID: "alice", Key: "claimed:alice",
+		Timestamp: when, Severity: detect.Medium, RequiresAction: true, Context: detect.Context{
+			Count: 5, Window: "15m0s",
+			First: when.Add(-time.Minute), Last: when, Address: "192.0.2.1", Evidence: []uint64{1, 1<<63 + 1},
+		},
+	}
 }
 
 func must(t *testing.T, err error) {

@@ -276,8 +276,10 @@ func TestHeaderURLsAreNotFetched(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := fmt.Sprintf("http://%s/keys", l.Addr())
-	for _, extra := range []string{`"jku":"` + url + `"`, `"x5u":"` + url + `"`, `"jwk":` + string(jwk), `"x5c":["AAAA"]`,
-		`"kid":"` + url + `"`, `"jku":"` + url + `","jwk":` + string(jwk), `"jwk":{"kty":"oct","k":"` + b64(secret32) + `"}`} {
+	for _, extra := range []string{
+		`"jku":"` + url + `"`, `"x5u":"` + url + `"`, `"jwk":` + string(jwk), `"x5c":["AAAA"]`,
+		`"kid":"` + url + `"`, `"jku":"` + url + `","jwk":` + string(jwk), `"jwk":{"kty":"oct","k":"` + b64(secret32) + `"}`,
+	} {
 		input := b64(`{"alg":"EdDSA","typ":"at+jwt",`+extra+`}`) + "." + b64(goodClaims)
 		forged := input + "." + b64(string(ed25519.Sign(private('x'), []byte(input))))
 		refused(t, service(t, edDSA()), secret.New(forged), start, peer.Invalid)

@@ -25,8 +25,10 @@ func (s *Service) Issue(c Claims) (secret.Text, Claims, error) {
 	if err != nil {
 		return secret.Text{}, Claims{}, fmt.Errorf("issuing a token: audience: %w", err)
 	}
-	set := payload{Issuer: c.Issuer, Subject: c.Subject, Audience: aud, Client: c.Client, ID: c.ID, Roles: c.Roles,
-		Name: c.Name, Expires: seconds(c.Expires), Issued: seconds(c.Issued)}
+	set := payload{
+		Issuer: c.Issuer, Subject: c.Subject, Audience: aud, Client: c.Client, ID: c.ID, Roles: c.Roles,
+		Name: c.Name, Expires: seconds(c.Expires), Issued: seconds(c.Issued),
+	}
 	if c.Scopes != nil {
 		scope := strings.Join(c.Scopes, " ")
 		set.Scope = &scope

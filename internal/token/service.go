@@ -50,8 +50,10 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{issuer: c.Issuer, ttl: c.TTL, now: c.Now, keys: keys, cache: newCache(c.CacheSize),
-		revoked: newRevocations(c.Store)}
+	s := &Service{
+		issuer: c.Issuer, ttl: c.TTL, now: c.Now, keys: keys, cache: newCache(c.CacheSize),
+		revoked: newRevocations(c.Store),
+	}
 	return s, s.Reload(ctx)
 }
 

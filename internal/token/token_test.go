@@ -98,8 +98,10 @@ func TestIssueAndVerify(t *testing.T) {
 	for name, config := range map[string]token.Config{"EdDSA": edDSA(), "HS256": hs256()} {
 		t.Run(name, func(t *testing.T) {
 			s := service(t, config)
-			given := token.Claims{Subject: "alice", Name: "Alice Ä", Roles: []string{"user"}, Scopes: []string{"files:*", "b:c"},
-				Audience: audience, Client: "client-1", TTL: time.Hour}
+			given := token.Claims{
+				Subject: "alice", Name: "Alice Ä", Roles: []string{"user"}, Scopes: []string{"files:*", "b:c"},
+				Audience: audience, Client: "client-1", TTL: time.Hour,
+			}
 			text, claims := issue(t, s, given)
 			given.ID, given.Issuer, given.Issued, given.Expires = claims.ID, issuer, start, start.Add(time.Hour)
 			if diff := cmp.Diff(given, claims); diff != "" || len(claims.ID) != 22 {

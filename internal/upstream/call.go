@@ -175,8 +175,10 @@ func (c *call) leave() {
 // cancel forgets the call and tells the child so.
 func (c *call) cancel(reason string) {
 	c.s.finish(c)
-	m := &wire.Message{Kind: wire.Notification, Method: "notifications/cancelled",
-		Params: jsontext.Value(fmt.Sprintf(`{"requestId":%d,"reason":%q}`, c.id, reason))}
+	m := &wire.Message{
+		Kind: wire.Notification, Method: "notifications/cancelled",
+		Params: jsontext.Value(fmt.Sprintf(`{"requestId":%d,"reason":%q}`, c.id, reason)),
+	}
 	c.s.tell(m)
 }
 

@@ -117,7 +117,8 @@ func (c *children) call(session string, p *policy.Principal, name, arguments str
 
 func TestNewStdioRefuses(t *testing.T) {
 	for _, c := range []upstream.StdioConfig{
-		{}, {Command: []string{""}},
+		{},
+		{Command: []string{""}},
 		{Command: []string{"x"}, Env: map[string]string{"A=B": "c"}},
 		{Command: []string{"x"}, Env: map[string]string{"A": "c\x00"}},
 	} {

@@ -100,8 +100,10 @@ func page(params json.RawMessage) json.RawMessage {
 // listen acknowledges a subscription, sends one notification in it, and ends it when it is cancelled.
 func (f *Fake) listen(ctx context.Context, m rpc, c conversation) rpc {
 	meta := `"_meta":{"io.modelcontextprotocol/subscriptionId":` + string(m.ID) + `}`
-	c.send(rpc{Version: "2.0", Method: "notifications/subscriptions/acknowledged",
-		Params: json.RawMessage(`{"notifications":{"toolsListChanged":true},` + meta + `}`)})
+	c.send(rpc{
+		Version: "2.0", Method: "notifications/subscriptions/acknowledged",
+		Params: json.RawMessage(`{"notifications":{"toolsListChanged":true},` + meta + `}`),
+	})
 	c.send(rpc{Version: "2.0", Method: "notifications/tools/list_changed", Params: json.RawMessage(`{` + meta + `}`)})
 	<-ctx.Done()
 	return rpc{Version: "2.0", ID: m.ID, Result: json.RawMessage(`{` + meta + `}`)}
@@ -154,8 +156,10 @@ func (f *Fake) converse(ctx context.Context, p callParams, c conversation, out r
 		return rpc{}
 	case "notify":
 		if p.Meta.Token != nil {
-			c.send(rpc{Version: "2.0", Method: "notifications/progress",
-				Params: json.RawMessage(`{"progress":1,"progressToken":` + string(p.Meta.Token) + `}`)})
+			c.send(rpc{
+				Version: "2.0", Method: "notifications/progress",
+				Params: json.RawMessage(`{"progress":1,"progressToken":` + string(p.Meta.Token) + `}`),
+			})
 		}
 		c.send(logged)
 		out.Result = text("notified")

@@ -114,8 +114,10 @@ func TestUnusableDirectory(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(taken, sqlite.FileName), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, bad := range map[string]string{"a file": file, "below a file": filepath.Join(file, "data"),
-		"parent missing": filepath.Join(dir, "none", "data"), "database is a directory": taken} {
+	for name, bad := range map[string]string{
+		"a file": file, "below a file": filepath.Join(file, "data"),
+		"parent missing": filepath.Join(dir, "none", "data"), "database is a directory": taken,
+	} {
 		if s, err := sqlite.Open(t.Context(), bad); err == nil {
 			_ = s.Close()
 			t.Errorf("%s: Open succeeded", name)
