@@ -23,7 +23,7 @@ func TestMisplacedMessages(t *testing.T) {
 	in := func(m message) message { return with(m, "Mcp-Session-Id", session) }
 	ping := message{body: `{"jsonrpc":"2.0","id":1,"method":"ping"}`}
 	get, end := message{verb: http.MethodGet}, message{verb: http.MethodDelete}
-	_, last := r.events(t, 0)
+	last := r.rest(t)
 	for _, row := range []struct {
 		name   string
 		m      message
@@ -72,6 +72,7 @@ func TestMisplacedMessages(t *testing.T) {
 // TestSmuggling sends what net/http's client would not.
 func TestSmuggling(t *testing.T) {
 	_, server := newScripted(t, nil)
+	server.MaxRequest = 1000
 	r := newRig(t, server, nil)
 	const head = "Authorization: Bearer KEY\nContent-Type: application/json\nAccept: */*\nConnection: close\n"
 	const ping = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
@@ -101,6 +102,9 @@ func TestSmuggling(t *testing.T) {
 		"chunks with a trailer":         {post("/plain/mcp", "localhost", "Transfer-Encoding: chunked\nTrailer: Mcp-Session-Id\n", "28\n"+ping+"\n0\nMcp-Session-Id: x\n\n"), 200},
 		"folded header":                 {post("/plain/mcp", "localhost", length+"Traceparent: a\n b\n", ping), 200},
 		"bare CR in a header":           {post("/plain/mcp", "localhost", length+"Traceparent: a\rX: b\n", ping), 400},
+		"more than is taken, in chunks": {post("/plain/mcp", "localhost", "Transfer-Encoding: chunked\n", "28\n"+ping+"\n3e8\n"+strings.Repeat(" ", 1000)+"\n0\n\n"), 413},
+		"more than is taken":            {post("/plain/mcp", "localhost", "Content-Length: 1040\n", ping+strings.Repeat(" ", 1000)), 413},
+		"compressed":                    {post("/plain/mcp", "localhost", length+"Content-Encoding: gzip\n", ping), 415},
 		"Expect":                        {post("/plain/mcp", "localhost", length+"Expect: 100-continue\n", ""), 100},
 		"CONNECT":                       {"CONNECT localhost:80 HTTP/1.1\nHost: localhost\n" + head + "\n", 404},
 		"h2c":                           {"PRI * HTTP/2.0\n\nSM\n\n", 403},
