@@ -63,6 +63,9 @@ type Config struct {
 	// started through it. Empty: Command servers are refused.
 	ChildExec []string
 
+	// Purpose is the reason in the records of start and stop: what this process is for. Empty: none is given.
+	Purpose string
+
 	// Log is the process log. Nil: slog.Default().
 	Log *slog.Logger
 

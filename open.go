@@ -87,7 +87,7 @@ func Open(ctx context.Context, c Config) (_ *Guard, err error) {
 	if recovered != nil {
 		g.recorder.Note(recovered)
 	}
-	started := &audit.Event{Time: c.Now().UTC(), Kind: audit.ServerStarted, Outcome: audit.Info}
+	started := &audit.Event{Time: c.Now().UTC(), Kind: audit.ServerStarted, Outcome: audit.Info, Reason: c.Purpose}
 	if err := g.recorder.Record(ctx, started); err != nil {
 		return nil, fmt.Errorf("the audit log takes no record: %w", err)
 	}
@@ -328,7 +328,7 @@ func (g *Guard) Close(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.guard != nil && len(g.closers) > 0 {
-		g.recorder.Note(&audit.Event{Time: g.now().UTC(), Kind: audit.ServerStopped, Outcome: audit.Info})
+		g.recorder.Note(&audit.Event{Time: g.now().UTC(), Kind: audit.ServerStopped, Outcome: audit.Info, Reason: g.config.Purpose})
 	}
 	var errs []error
 	for _, closer := range slices.Backward(g.closers) {

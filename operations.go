@@ -57,7 +57,15 @@ func (g *Guard) applyRoles(ctx context.Context) error {
 }
 
 func (g *Guard) stats() admin.Stats {
-	return admin.Stats{Events: g.counter.Events(), AuditLost: g.recorder.Lost(), Streams: g.gateway.Live()}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	children := 0
+	for _, up := range g.ups {
+		if parent, ok := up.upstream.(interface{ Children() int }); ok {
+			children += parent.Children()
+		}
+	}
+	return admin.Stats{Events: g.counter.Events(), AuditQueued: g.recorder.Queued(), AuditLost: g.recorder.Lost(), Streams: g.gateway.Live(), Children: children}
 }
 
 // observe sees every event at once, before it is on disk: a block must not wait for a disk. What the rules find is

@@ -165,7 +165,7 @@ func (g *Guard) reload(ctx context.Context, c Config) error {
 	if err := needsRestart(&g.config, &c); err != nil {
 		return err
 	}
-	c.Store, c.Log, c.Now = g.store, g.logger, g.now
+	c.Store, c.Log, c.Now, c.Purpose = g.store, g.logger, g.now, g.config.Purpose
 	rules, err := g.compile(ctx, c)
 	if err != nil {
 		return err

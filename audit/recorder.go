@@ -148,6 +148,13 @@ func (r *Recorder) Note(e *Event) {
 	r.cfg.Observe(e)
 }
 
+// Queued returns how many events gather for the next write.
+func (r *Recorder) Queued() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.batch.entries)
+}
+
 // Lost returns how many events could not be kept since the start.
 func (r *Recorder) Lost() uint64 { return r.lost.Load() }
 

@@ -102,7 +102,7 @@ func (a *app) with(ctx context.Context, f func(*admin.Client) error) (err error)
 	if _, err := os.Stat(file.DataDir); errors.Is(err, fs.ErrNotExist) {
 		return &failure{message: "there is no data directory " + file.DataDir, fix: "start the gateway once, or make a configuration with: sallyport init", cause: errNotFound}
 	}
-	data, err := server.OpenDataDir(ctx, file, childExec(), a.quiet())
+	data, err := server.OpenDataDir(ctx, file, server.Use{Purpose: "a command while no gateway runs", ChildExec: childExec(), Log: a.quiet()})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (a *app) initialize(ctx context.Context, path string) (err error) {
 	if _, err := os.Lstat(file.DataDir); err == nil {
 		return &failure{message: file.DataDir + " exists already", fix: "it may hold the keys and the log of a gateway; move it away, or choose another place with --config", cause: errRefused}
 	}
-	data, err := server.OpenDataDir(ctx, file, nil, a.quiet())
+	data, err := server.OpenDataDir(ctx, file, server.Use{Purpose: "init", Log: a.quiet()})
 	if err != nil {
 		return err
 	}

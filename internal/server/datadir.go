@@ -20,9 +20,16 @@ type DataDir struct {
 	store *sqlite.Store
 }
 
-// OpenDataDir takes the data directory of a configuration. childExec starts children; empty refuses servers that are
-// commands. When it fails it leaves nothing behind that was not there before.
-func OpenDataDir(ctx context.Context, f *File, childExec []string, log *slog.Logger) (_ *DataDir, err error) {
+// Use says what a data directory is opened for.
+type Use struct {
+	Purpose   string       // the reason in the records of start and stop
+	ChildExec []string     // starts children; empty refuses servers that are commands
+	Log       *slog.Logger // process log. Required.
+}
+
+// OpenDataDir takes the data directory of a configuration. When it fails it leaves nothing behind that was not there
+// before.
+func OpenDataDir(ctx context.Context, f *File, u Use) (_ *DataDir, err error) {
 	d := &DataDir{}
 	if d.lock, err = Acquire(f.DataDir); err != nil {
 		return nil, err
@@ -36,7 +43,7 @@ func OpenDataDir(ctx context.Context, f *File, childExec []string, log *slog.Log
 		return nil, storeMistake(f.DataDir, err)
 	}
 	c := f.guardConfig()
-	c.Store, c.ChildExec, c.Log = d.store, childExec, log
+	c.Store, c.ChildExec, c.Log, c.Purpose = d.store, u.ChildExec, u.Log, u.Purpose
 	if d.Guard, err = sallyport.Open(ctx, c); err != nil {
 		return nil, fmt.Errorf("starting the guard: %w", err)
 	}

@@ -108,7 +108,7 @@ func (p *program) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if p.data, err = OpenDataDir(ctx, f, p.options.ChildExec, p.log); err != nil {
+	if p.data, err = OpenDataDir(ctx, f, Use{Purpose: "serving", ChildExec: p.options.ChildExec, Log: p.log}); err != nil {
 		return err
 	}
 	if err := p.tryServers(ctx); err != nil {

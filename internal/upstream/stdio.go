@@ -200,6 +200,13 @@ func (u *stdio) end(match func(*policy.Principal) bool) {
 	}
 }
 
+// Children returns how many child processes run.
+func (u *stdio) Children() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.live)
+}
+
 func (u *stdio) all() []*session {
 	u.mu.Lock()
 	defer u.mu.Unlock()
