@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -80,17 +80,19 @@ func loopbackName(name string) bool {
 
 // enter checks where the request comes from and is for, and admits it.
 func (x *exchange) enter() error {
-	setSecurityHeaders(x.w.Header())
 	ctx, g := x.r.Context(), x.gateway.guard
 	p, err := peer.From(x.r, &x.routes.settings.Peers)
 	x.peer = p
+	setSecurityHeaders(x.w.Header(), p.Secure)
 	deny := func(status int, kind audit.Kind, reason string) error {
 		return g.Refuse(ctx, p, &guard.Denial{Kind: kind, Status: status, Rule: "front", Reason: reason})
 	}
 	switch {
 	case err != nil:
-		x.gateway.log.Warn("refused a request", "from", p.Direct, "err", err)
+		x.gateway.hint("refused a request", "from", p.Direct, "err", err)
 		return deny(http.StatusBadRequest, audit.InputRejected, err.Error())
+	case x.plain():
+		return deny(http.StatusForbidden, audit.AddressRefused, "plain HTTP from an address that does not terminate TLS")
 	case !x.routes.front.allowsHost(x.r.Host):
 		return deny(http.StatusForbidden, audit.AddressRefused, "the Host header names another server")
 	case !x.routes.front.allowsOrigin(x.r.Header.Values("Origin")):
@@ -104,12 +106,28 @@ func (x *exchange) enter() error {
 	return nil
 }
 
+// plain reports whether the request came in clear although proxies terminate TLS for us: whoever reaches us past them
+// sends credentials in clear. This machine may.
+func (x *exchange) plain() bool {
+	return len(x.routes.settings.Peers.TerminatedBy) > 0 && !x.peer.Secure && !x.peer.Direct.IsLoopback()
+}
+
+// hint logs what an operator should know of a refused request, at most once in ten seconds: anybody can send those.
+func (g *Gateway) hint(message string, args ...any) {
+	now := g.now().Unix()
+	if last := g.hinted.Load(); now-last >= 10 && g.hinted.CompareAndSwap(last, now) {
+		g.log.Warn(message, args...)
+	}
+}
+
 // setSecurityHeaders sets what every answer carries; nothing we serve here is a page.
-func setSecurityHeaders(h http.Header) {
+func setSecurityHeaders(h http.Header, secure bool) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Strict-Transport-Security", "max-age=31536000")
+	if secure { // RFC 6797 §7.2: not over plain HTTP
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 }
 
 // cleanPath returns the path of a request, or "" for one that is encoded or not clean.
@@ -119,6 +137,9 @@ func cleanPath(r *http.Request) string {
 	}
 	return r.URL.Path
 }
+
+// maxClaim is how much is set aside for a body on its mere claim of a length.
+const maxClaim = 128 << 10
 
 // read takes the whole body, bounded, before anything is decided on it.
 func (x *exchange) read() error {
@@ -136,7 +157,9 @@ func (x *exchange) read() error {
 	if x.r.ContentLength > limit {
 		return errTooLarge
 	}
-	x.body, err = io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, limit))
+	buf := bytes.NewBuffer(make([]byte, 0, min(max(x.r.ContentLength, 0), maxClaim)+bytes.MinRead))
+	_, err = buf.ReadFrom(http.MaxBytesReader(x.w, x.r.Body, limit))
+	x.body = buf.Bytes()
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return errTooLarge
 	}

@@ -60,6 +60,7 @@ type Gateway struct {
 	live     live
 	defs     *Definitions
 	private  bool
+	hinted   atomic.Int64 // Unix time of the last hint in the log
 	log      *slog.Logger
 	now      func() time.Time
 	stop     context.CancelFunc
