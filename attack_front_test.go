@@ -104,6 +104,7 @@ func TestSmuggling(t *testing.T) {
 		"bare CR in a header":           {post("/plain/mcp", "localhost", length+"Traceparent: a\rX: b\n", ping), 400},
 		"more than is taken, in chunks": {post("/plain/mcp", "localhost", "Transfer-Encoding: chunked\n", "28\n"+ping+"\n3e8\n"+strings.Repeat(" ", 1000)+"\n0\n\n"), 413},
 		"more than is taken":            {post("/plain/mcp", "localhost", "Content-Length: 1040\n", ping+strings.Repeat(" ", 1000)), 413},
+		"more than is taken, unending":  {post("/plain/mcp", "localhost", "Transfer-Encoding: chunked\n", "28\n"+ping+"\n3e8\n"+strings.Repeat(" ", 1000)+"\n3e8\n"), 413},
 		"compressed":                    {post("/plain/mcp", "localhost", length+"Content-Encoding: gzip\n", ping), 415},
 		"Expect":                        {post("/plain/mcp", "localhost", length+"Expect: 100-continue\n", ""), 100},
 		"CONNECT":                       {"CONNECT localhost:80 HTTP/1.1\nHost: localhost\n" + head + "\n", 404},

@@ -100,3 +100,13 @@ func TestModernNotification(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 }
+
+// TestErasAreNotMixed: a server that speaks the legacy era alone never sees a modern message, and the client is told.
+func TestErasAreNotMixed(t *testing.T) {
+	s, server := newScripted(t, nil)
+	r := newRig(t, server, nil)
+	status, body, _ := r.send(t, modern("echo", `{}`))
+	if status != 400 || !strings.Contains(body, "-32022") || !strings.Contains(body, `"supported":["2025-11-25"`) || s.count("tools/call") != 0 {
+		t.Errorf("%d %s, and the server saw %d calls", status, body, s.count("tools/call"))
+	}
+}

@@ -89,6 +89,7 @@ var upstreamErrors = []struct {
 }{
 	{upstream.ErrTimeout, response{status: http.StatusGatewayTimeout, code: wire.CodeUpstreamTimeout, message: "the server did not answer in time"}},
 	{upstream.ErrSessionGone, response{status: http.StatusNotFound, code: wire.CodeInvalidRequest, message: "session not found"}},
+	{upstream.ErrNoSession, response{status: http.StatusBadRequest, code: wire.CodeInvalidRequest, message: "Mcp-Session-Id is missing: send initialize first"}},
 	{upstream.ErrBusy, response{status: http.StatusServiceUnavailable, code: wire.CodeBusy, message: "the server takes no more sessions now", retryAfter: 5 * time.Second}},
 	{upstream.ErrTooLarge, response{status: http.StatusBadGateway, code: wire.CodeUpstreamProtocol, message: "the server's answer is too large"}},
 	{upstream.ErrProtocol, response{status: http.StatusBadGateway, code: wire.CodeUpstreamProtocol, message: "the server broke the protocol"}},
