@@ -49,7 +49,8 @@ type Config struct {
 	// must send X-Forwarded-Proto: https. Empty: we terminate TLS ourselves or listen on loopback only.
 	TLSTerminatedBy []netip.Prefix
 
-	// AllowedHosts is added to the Host allow-list: PublicURL's host, the listen address and loopback names.
+	// AllowedHosts are the names and addresses, without port, that a Host header may have beside PublicURL's host and
+	// loopback names.
 	AllowedHosts []string
 
 	// AllowedOrigins are the browser origins that may call, such as https://app.example.com. Empty: only PublicURL's

@@ -54,6 +54,10 @@ type Guard struct {
 	closers   []func(context.Context) error // in the order of opening; guarded by mu
 }
 
+// ErrAuditLog is wrapped by Open when the audit log in the data directory cannot be continued: it is damaged, belongs to
+// another key, or cannot be opened. Nothing is changed then.
+var ErrAuditLog = errors.New("audit log")
+
 // Open checks the configuration and starts a guard. The caller must Close it. Nothing listens: serve Handler.
 // Everything that was opened is closed again when Open fails.
 func Open(ctx context.Context, c Config) (_ *Guard, err error) {
@@ -206,7 +210,7 @@ func (g *Guard) openRecord(c Config) (recovered *audit.Event, err error) {
 		}
 		log, err := auditlog.Open(auditlog.Config{Dir: g.auditDir(), Key: ed25519.NewKeyFromSeed(seed), Now: c.Now, Logger: c.Log})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrAuditLog, err)
 		}
 		if torn := log.Recovered(); torn != nil {
 			recovered = &audit.Event{
@@ -318,6 +322,14 @@ func (g *Guard) front(c Config) (gateway.Settings, error) {
 
 // Handler returns the HTTP handler of all endpoints.
 func (g *Guard) Handler() http.Handler { return g.gateway }
+
+// Ready reports why calls cannot be served at present: the store does not answer, or the audit log cannot be written.
+func (g *Guard) Ready(ctx context.Context) error {
+	if g.recorder.Failing() {
+		return errors.New("the audit log cannot be written")
+	}
+	return g.store.Ping(ctx)
+}
 
 // Operations returns what the command line, the console and jobs may do.
 func (g *Guard) Operations() *admin.Operations { return g.ops }

@@ -197,6 +197,7 @@ func (r *Recorder) failed(f *failure, b *batch, cause error) {
 	close(old.done)
 	if first {
 		f.since = degraded.Time
+		r.failing.Store(true)
 		r.cfg.Logger.Error("audit: the log cannot be written", "error", cause)
 		r.cfg.Observe(&degraded)
 	}
@@ -233,6 +234,7 @@ func (r *Recorder) recovered(f *failure) {
 	}
 	refused := f.refused
 	*f = failure{}
+	r.failing.Store(false)
 	line := e.AppendJSON(nil)
 	r.mu.Lock()
 	r.add(&e, line, false)

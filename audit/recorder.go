@@ -39,13 +39,14 @@ type RecorderConfig struct {
 // to the queue's bound, and are tried again with a growing pause and with the next Record. Once the log works again it
 // holds a store_degraded and a store_recovered record.
 type Recorder struct {
-	cfg    RecorderConfig
-	wake   chan struct{} // capacity 1: there is something to do
-	urgent chan struct{} // capacity 1: a durable Record waits, so a failing log is tried again at once
-	done   chan struct{} // closed when the commit loop has ended
-	stop   chan struct{} // closed by Close when its context ends: give up what cannot be written
-	lost   atomic.Uint64 // all events lost since the start
-	giveUp sync.Once
+	cfg     RecorderConfig
+	wake    chan struct{} // capacity 1: there is something to do
+	urgent  chan struct{} // capacity 1: a durable Record waits, so a failing log is tried again at once
+	done    chan struct{} // closed when the commit loop has ended
+	stop    chan struct{} // closed by Close when its context ends: give up what cannot be written
+	lost    atomic.Uint64 // all events lost since the start
+	failing atomic.Bool   // the last write failed and none has worked since
+	giveUp  sync.Once
 
 	mu     sync.Mutex
 	batch  *batch // what gathers; guarded by mu
@@ -154,6 +155,9 @@ func (r *Recorder) Queued() int {
 	defer r.mu.Unlock()
 	return len(r.batch.entries)
 }
+
+// Failing reports whether the log cannot be written at present.
+func (r *Recorder) Failing() bool { return r.failing.Load() }
 
 // Lost returns how many events could not be kept since the start.
 func (r *Recorder) Lost() uint64 { return r.lost.Load() }

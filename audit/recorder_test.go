@@ -206,6 +206,9 @@ func TestFailingLogRefusesAndRecovers(t *testing.T) {
 		if got := log.kinds(); len(got) != 1 {
 			t.Fatalf("in the log while it fails: %v", got)
 		}
+		if !r.Failing() {
+			t.Error("a failing log is not said to fail")
+		}
 		log.set(func() { log.fail = false })
 		e := event(audit.CallAllowed, 9)
 		began := time.Now()
@@ -214,6 +217,9 @@ func TestFailingLogRefusesAndRecovers(t *testing.T) {
 			t.Errorf("a working log was tried %v after the call", took)
 		}
 		synctest.Wait()
+		if r.Failing() {
+			t.Error("a working log is said to fail")
+		}
 		want := []audit.Kind{
 			audit.ServerStarted, audit.StoreDegraded, audit.AuthFailed, audit.AuthFailed, audit.AuthFailed,
 			audit.CallAllowed, audit.StoreRecovered,

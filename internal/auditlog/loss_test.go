@@ -66,3 +66,25 @@ func TestDeletionBeyondItsRecordIsDamage(t *testing.T) {
 		t.Errorf("%s: %v", r.Result, r.Fault)
 	}
 }
+
+// TestOpenRefusesALogWithoutCheckpoints: whoever takes them away does not get a log signed anew, whatever its records say.
+func TestOpenRefusesALogWithoutCheckpoints(t *testing.T) {
+	cfg := config(t.TempDir())
+	l := open(t, cfg)
+	must(t, add(l, 3))
+	must(t, l.Close())
+	stored, err := filepath.Glob(filepath.Join(cfg.Dir, "*.checkpoints"))
+	if err != nil || len(stored) == 0 {
+		t.Fatalf("no checkpoints to take away: %v", err)
+	}
+	for _, path := range stored {
+		must(t, os.Remove(path))
+	}
+	if _, err := auditlog.Open(cfg); err == nil || !strings.Contains(err.Error(), "no checkpoint") {
+		t.Errorf("Open = %v, want a refusal", err)
+	}
+	must(t, os.Remove(filepath.Join(cfg.Dir, "tree")))
+	if _, err := auditlog.Open(cfg); err == nil {
+		t.Error("the log was opened without checkpoints and without hashes")
+	}
+}

@@ -132,11 +132,34 @@ func (l *Log) load() error {
 	if err != nil {
 		return fmt.Errorf("opening audit tree: %w", err)
 	}
+	if err := l.signed(segments, info.Size()); err != nil {
+		return err
+	}
 	if err := l.replay(segments, last, leafCount(info.Size())); err != nil {
 		return fmt.Errorf("opening audit log: %w", err)
 	}
 	l.next.Store(l.chain.Size + 1)
 	return l.openSegment(segments)
+}
+
+// signed refuses a log that holds records or hashes but no checkpoint. The first checkpoint is older than the first record,
+// so somebody took them away; going on would put our signature under whatever the records say now.
+func (l *Log) signed(segments []uint64, tree int64) error {
+	if l.cp.last != nil {
+		return nil
+	}
+	held := tree
+	for _, first := range segments {
+		info, err := os.Stat(fileOf(l.cfg.Dir, first, segmentEnd))
+		if err != nil {
+			return fmt.Errorf("opening audit log: %w", err)
+		}
+		held += info.Size()
+	}
+	if held > 0 {
+		return fmt.Errorf("opening audit log: it holds records and no checkpoint")
+	}
+	return nil
 }
 
 // lastCheckpoint returns the newest stored checkpoint, an empty one if there is none, and cuts a torn one off.

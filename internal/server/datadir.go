@@ -45,9 +45,17 @@ func OpenDataDir(ctx context.Context, f *File, u Use) (_ *DataDir, err error) {
 	c := f.guardConfig()
 	c.Store, c.ChildExec, c.Log, c.Purpose = d.store, u.ChildExec, u.Log, u.Purpose
 	if d.Guard, err = sallyport.Open(ctx, c); err != nil {
-		return nil, fmt.Errorf("starting the guard: %w", err)
+		return nil, guardMistake(f.DataDir, err)
 	}
 	return d, nil
+}
+
+// guardMistake adds what to do where the audit log is the reason.
+func guardMistake(dir string, err error) error {
+	if !errors.Is(err, sallyport.ErrAuditLog) {
+		return fmt.Errorf("starting the guard: %w", err)
+	}
+	return &Mistake{Err: err, Fix: "nothing was changed; see what is wrong with: sallyport audit verify. To go on with a new log, move " + filepath.Join(dir, "audit") + " away and keep it as evidence"}
 }
 
 func storeMistake(dir string, err error) error {

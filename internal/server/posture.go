@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/sallyport-mcp/sallyport/internal/admin"
@@ -43,7 +44,8 @@ func Posture(f *File) []Finding {
 	}
 	add(f.Auth.Disabled, "authentication", "on", "off: everyone on this machine has role "+f.Auth.AnonymousRole)
 	add(f.Audit.Mode != "durable", "audit", "durable: a call waits for its record", "async: a crash can lose the last records")
-	add(len(f.TrustedProxies) > 0, "proxies", "no forwarding header is believed", "forwarding headers are believed from "+join(f.TrustedProxies))
+	proxies := slices.Concat(f.TrustedProxies, f.TLS.TerminatedBy)
+	add(len(proxies) > 0, "proxies", "no forwarding header is believed", "forwarding headers are believed from "+join(proxies))
 	add(f.Limits.anyOff(), "limits", "on", "at least one layer is off")
 	for i := range f.Servers {
 		if s := &f.Servers[i]; len(s.Command) > 0 {

@@ -267,6 +267,5 @@ func (p *program) metrics() *metrics {
 	return newMetrics(p.data.Operations().Figures, expires)
 }
 
-// ready reports whether calls can be served: the store answers. A log that takes no records shows in the answers to
-// calls, in store_degraded events and in the metrics.
-func (p *program) ready(ctx context.Context) error { return p.data.store.Ping(ctx) }
+// ready reports whether calls can be served.
+func (p *program) ready(ctx context.Context) error { return p.data.Guard.Ready(ctx) }

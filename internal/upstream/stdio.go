@@ -144,7 +144,7 @@ func (u *stdio) serveModern(ctx context.Context, r *Request, p *policy.Principal
 // initialize starts a child for a new legacy session.
 func (u *stdio) initialize(ctx context.Context, r *Request, p *policy.Principal) (*Response, error) {
 	if r.Message.Method != "initialize" {
-		return nil, fmt.Errorf("%w: %s outside a session", ErrProtocol, clip(r.Message.Method))
+		return nil, fmt.Errorf("%w: %s", ErrNoSession, clip(r.Message.Method))
 	}
 	s, err := u.open(wire.Legacy, p)
 	if err != nil {

@@ -188,8 +188,8 @@ func TestSessionsBelongToPrincipals(t *testing.T) {
 	if _, err := c.call(id, person("b"), "echo", `{}`); !errors.Is(err, upstream.ErrSessionGone) {
 		t.Errorf("another's session: %v, want ErrSessionGone", err)
 	}
-	if _, err := c.call("", person("a"), "echo", `{}`); !errors.Is(err, upstream.ErrProtocol) {
-		t.Errorf("no session: %v, want ErrProtocol", err)
+	if _, err := c.call("", person("a"), "echo", `{}`); !errors.Is(err, upstream.ErrNoSession) {
+		t.Errorf("no session: %v, want ErrNoSession", err)
 	}
 	if got, err := c.call(id, person("a"), "echo", `{}`); err != nil {
 		t.Errorf("one's own: %s, %v", got, err)

@@ -36,6 +36,7 @@ var (
 	ErrProtocol    = errors.New("upstream broke the protocol")        // 502
 	ErrTooLarge    = errors.New("upstream's answer is too large")     // 502
 	ErrSessionGone = errors.New("upstream does not know the session") // 404: the client starts anew
+	ErrNoSession   = errors.New("the message needs a session")        // 400: initialize first
 	ErrBusy        = errors.New("upstream takes no more sessions")    // 503 with Retry-After
 )
 
