@@ -26,11 +26,14 @@ const (
 // use looks like one that does not exist before the gateway is asked: test the gateway's own refusal with client.
 func (n node) inspect(t *testing.T, url, protocolEra, key string, args ...string) outcome {
 	t.Helper()
-	all := []string{"--cli", url, "--transport", "http", "--protocol-era", protocolEra, "--format", "json", "-q"}
+	all := []string{
+		"--cli", url, "--transport", "http", "--protocol-era", protocolEra, "--format", "json", "-q",
+		"--connect-timeout", "60000",
+	} // npx takes its time to start a server on a busy machine
 	if key != "" {
 		all = append(all, "--header", "Authorization: Bearer "+key)
 	}
-	return n.run(t, time.Minute, "mcp-inspector", append(all, args...)...)
+	return n.run(t, 2*time.Minute, "mcp-inspector", append(all, args...)...)
 }
 
 // list returns the names of the tools the Inspector sees.
