@@ -19,6 +19,7 @@ var errStreamClosed = fmt.Errorf("%w: the stream was closed here", ErrUnavailabl
 // A caller that reads up to io.EOF lets the connection be used again.
 type httpStream struct {
 	x      *exchange
+	body   io.Reader
 	reader *wire.SSEReader
 	want   chan struct{} // Next asks for one event
 	events chan event    // pump gives it
@@ -35,7 +36,7 @@ type event struct {
 
 func newHTTPStream(x *exchange, body io.Reader) *httpStream {
 	return &httpStream{
-		x: x, reader: wire.NewSSEReader(body, int(x.upstream.max)),
+		x: x, body: body, reader: wire.NewSSEReader(body, int(x.upstream.max)),
 		want: make(chan struct{}), events: make(chan event), gone: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -132,12 +133,9 @@ func (s *httpStream) read() (wire.SSEEvent, error) {
 	return e, s.x.reason(err)
 }
 
-// drain reads what is left and drops it, within one timeout.
+// drain reads what is left and drops it, within one timeout. It goes past the reader, whose buffer still holds the last
+// event: whoever left may be in the middle of it.
 func (s *httpStream) drain() {
 	s.x.timer.Reset(s.x.upstream.timeout)
-	for {
-		if _, err := s.reader.Next(); err != nil {
-			return
-		}
-	}
+	_, _ = io.Copy(io.Discard, s.body) // until it ends or is cut
 }
