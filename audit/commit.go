@@ -16,6 +16,7 @@ type batch struct {
 	taken   chan struct{} // closed when it no longer gathers: there is room again
 	done    chan struct{} // closed when it is on disk, or err is set
 	err     error
+	waited  bool // an entry waits
 }
 
 type entry struct {
@@ -31,6 +32,7 @@ func newBatch() *batch {
 func (b *batch) add(e *Event, line []byte, waits bool) {
 	b.text = append(b.text, line...)
 	b.entries = append(b.entries, entry{*e, len(b.text), waits})
+	b.waited = b.waited || waits
 }
 
 // append hands the batch to the log.
@@ -98,9 +100,22 @@ func (r *Recorder) commitLoop() {
 	}
 }
 
-// gather lets those whom the last commit released come back with their next event, so that they share the next commit
-// instead of the first of them having one alone: with many callers it halves the number of syncs.
+// idle is how long events that nobody waits for may gather. It bounds how much of them a crash can take.
+const idle = 10 * time.Millisecond
+
+// gather lets a commit be shared. While nobody waits for the disk, notes gather until somebody does or a moment has
+// passed: a sync of their own would stand in the way of the next record that is waited for. And those whom the last
+// commit released may come back with their next event, instead of the first of them having a commit alone: with many
+// callers it halves the number of syncs.
 func (r *Recorder) gather() {
+	if !r.awaited() {
+		timer := time.NewTimer(idle)
+		defer timer.Stop()
+		select {
+		case <-r.urgent:
+		case <-timer.C:
+		}
+	}
 	const rounds = 8
 	before := -1
 	for range rounds {
@@ -113,6 +128,15 @@ func (r *Recorder) gather() {
 		before = n
 		runtime.Gosched()
 	}
+}
+
+// awaited reports whether the commit should begin at once: somebody waits for it, or for room, or for the end, or there
+// is nothing to commit.
+func (r *Recorder) awaited() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.batch.entries)
+	return n == 0 || r.closed || r.batch.waited || n >= r.cfg.Queue/2
 }
 
 // take ends the gathering of a batch and returns it, nil if it is empty, and whether the Recorder is closed.
@@ -132,6 +156,10 @@ func (r *Recorder) take() (b *batch, closed bool) {
 		b = r.batch
 		r.batch = r.spareBatch()
 		close(b.taken)
+		select {
+		case <-r.urgent: // whoever waits in the next batch is seen there
+		default:
+		}
 	}
 	r.mu.Unlock()
 	if report != nil {

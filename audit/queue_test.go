@@ -55,7 +55,8 @@ func TestAsyncWaitsForRoomThenCounts(t *testing.T) {
 		log := &memory{hang: make(chan struct{})}
 		r := start(t, audit.RecorderConfig{Log: log, Queue: 4, Wait: 100 * time.Millisecond})
 		must(t, r.Record(t.Context(), event(audit.CallAllowed, 0)))
-		synctest.Wait() // in the log's hands
+		time.Sleep(20 * time.Millisecond) // what nobody waits for gathers first
+		synctest.Wait()                   // in the log's hands
 		for i := range 4 {
 			must(t, r.Record(t.Context(), event(audit.CallAllowed, i)))
 		}
@@ -106,7 +107,8 @@ func TestFailureAnswersThoseQueuedBehindIt(t *testing.T) {
 		log := &memory{hang: first}
 		r := start(t, audit.RecorderConfig{Log: log, Durable: true, Queue: 10})
 		r.Note(event(audit.ServerStarted, 0))
-		synctest.Wait() // in the log's hands
+		time.Sleep(20 * time.Millisecond) // notes gather first
+		synctest.Wait()                   // in the log's hands
 		var wg sync.WaitGroup
 		fill := func(round int) { // two who wait and eight notes: the whole queue
 			for i := range 2 {

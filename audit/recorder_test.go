@@ -216,6 +216,7 @@ func TestFailingLogRefusesAndRecovers(t *testing.T) {
 		if took := time.Since(began); took > 0 {
 			t.Errorf("a working log was tried %v after the call", took)
 		}
+		time.Sleep(20 * time.Millisecond) // notes gather first
 		synctest.Wait()
 		if r.Failing() {
 			t.Error("a working log is said to fail")
@@ -267,6 +268,9 @@ func TestNotesBeyondTheBoundAreCounted(t *testing.T) {
 		}})
 		for i := range 100 {
 			r.Note(event(audit.AuthFailed, i))
+			if i == 0 {
+				time.Sleep(20 * time.Millisecond) // notes gather first; the log has failed by then
+			}
 			synctest.Wait()
 		}
 		log.set(func() { log.fail = false })

@@ -22,8 +22,8 @@ type file struct {
 	text []byte
 }
 
-// tree reads every file of the repository but git's own (a file in a linked worktree) and what .gitignore keeps out. It does not ask git, so that it
-// also works in an unpacked archive.
+// tree reads every file of the repository but git's own (in a linked worktree, .git is a file) and what .gitignore keeps
+// out. It does not ask git, so that it also works in an unpacked archive.
 func tree(t *testing.T) []file {
 	t.Helper()
 	var files []file
