@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type options struct {
 	config   string // role gateway: its configuration file
 	upstream string // role baseline: where to send
 	profile  string // directory for CPU profiles of the gateways; empty: none
+	only     string // part of the name of the cases to run; empty: all
 	rounds   int
 	duration time.Duration // of one round against one target
 	json     bool
@@ -28,6 +30,7 @@ func main() {
 	flag.StringVar(&o.config, "config", "", "used by the program to start itself")
 	flag.StringVar(&o.upstream, "upstream", "", "used by the program to start itself")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write CPU profiles of the gateways to this `directory`")
+	flag.StringVar(&o.only, "only", "", "run only the cases with this `text` in their name")
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds of each case")
 	flag.DurationVar(&o.duration, "duration", 1500*time.Millisecond, "length of one round against one target")
 	flag.BoolVar(&o.json, "json", false, "print JSON instead of tables")
@@ -69,6 +72,9 @@ func measure(ctx context.Context, o options) error {
 	defer f.close()
 	r := &report{Rounds: o.rounds, Seconds: o.duration.Seconds(), Machine: machine()}
 	for _, c := range cases {
+		if !strings.Contains(c.Name, o.only) {
+			continue
+		}
 		if !o.json {
 			fmt.Fprintf(os.Stderr, "%s ...\n", c.Name)
 		}

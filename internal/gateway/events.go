@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -88,6 +89,9 @@ func (x *exchange) write(status int, contentType string, body []byte) error {
 	h := x.w.Header()
 	if contentType != "" {
 		h.Set("Content-Type", contentType)
+	}
+	if len(body) > 0 { // else net/http would send what is long in chunks
+		h.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	h.Set("Cache-Control", "no-store")
 	if status == http.StatusMethodNotAllowed && h.Get("Allow") == "" {
