@@ -169,9 +169,6 @@ func (x *exchange) read() error {
 	return nil
 }
 
-// maxClaim is the most room that is made for a body before any of it came.
-const maxClaim = 128 << 10
-
 var errTooLarge = refused(http.StatusRequestEntityTooLarge, wire.CodeInvalidRequest, "the message is too large")
 
 // accepts reports whether the client takes both forms of answer (MCP 2025-11-25, sending messages to the server).
