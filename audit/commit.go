@@ -143,7 +143,7 @@ func (r *Recorder) awaited() bool {
 func (r *Recorder) take() (b *batch, closed bool) {
 	r.mu.Lock()
 	var report *Event
-	if r.missed.count > 0 {
+	if r.missed.count > 0 && (r.closed || r.room() != RoomFull) {
 		m := r.missed
 		report = &Event{Kind: AuditLost, Outcome: Info, Time: m.last.UTC(), First: m.first.UTC(), Count: m.count, Rule: "audit"}
 		r.missed = losses{}
@@ -242,7 +242,7 @@ func (r *Recorder) requeue(b *batch) (refused int) {
 		case en.waits:
 			refused++
 		case len(r.batch.entries) > r.cfg.Queue: // one more than the bound: store_degraded is not counted
-			r.miss(1)
+			r.drop(&en.event)
 		default:
 			r.add(&en.event, line, false)
 		}
@@ -295,8 +295,8 @@ func (r *Recorder) pause(f *failure) bool {
 func (r *Recorder) abandon() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.batch.entries); n > 0 {
-		r.miss(n)
+	for i := range r.batch.entries {
+		r.drop(&r.batch.entries[i].event)
 	}
 	r.batch.err = fmt.Errorf("the recorder is closed: %w", ErrNotRecorded)
 	close(r.batch.taken)

@@ -36,11 +36,12 @@ const (
 	AlertRaised       Kind = "alert_raised"
 	ServerStarted     Kind = "server_started"
 	ServerStopped     Kind = "server_stopped"
-	StoreDegraded     Kind = "store_degraded"  // a layer answers with its stated fallback
-	StoreRecovered    Kind = "store_recovered" // and this ends it
-	AuditLost         Kind = "audit_lost"      // Count events could not be kept: async mode, or notes in durable mode
-	LogRecovered      Kind = "log_recovered"   // a torn tail was cut at start
-	RecordsDeleted    Kind = "records_deleted" // bodies past their retention time were deleted; leaf hashes stay
+	StoreDegraded     Kind = "store_degraded"    // a layer answers with its stated fallback
+	StoreRecovered    Kind = "store_recovered"   // and this ends it
+	AuditLost         Kind = "audit_lost"        // Count events could not be kept: async mode, or notes in durable mode
+	AuditNearlyFull   Kind = "audit_nearly_full" // the log has reached 80 % of its largest size
+	LogRecovered      Kind = "log_recovered"     // a torn tail was cut at start
+	RecordsDeleted    Kind = "records_deleted"   // bodies past their retention time were deleted; leaf hashes stay
 )
 
 // Outcome is how it ended.

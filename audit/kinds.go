@@ -40,6 +40,7 @@ func Kinds() []KindInfo {
 		{StoreDegraded, false, "a store failed and its fallback answers"},
 		{StoreRecovered, false, "a store works again"},
 		{AuditLost, false, "events could not be kept"},
+		{AuditNearlyFull, false, "the log has reached 80 % of its largest size"},
 		{LogRecovered, false, "an incomplete last record was cut at start"},
 		{RecordsDeleted, false, "records past their retention time were deleted"},
 	}
@@ -51,7 +52,7 @@ func (k Kind) Known() bool {
 	case AuthSuccess, AuthFailed, AuthRequired, TokenExpired, APIKeyUsed, CallAllowed, CallCompleted, PermissionDenied,
 		RateLimitExceeded, InputRejected, AddressRefused, SessionRefused, UpstreamFailed, SessionStarted, SessionEnded, StreamEnded, TokenIssued,
 		TokenRevoked, KeyCreated, KeyRevoked, RoleChanged, ConfigChanged, ConfigRejected, AlertRaised, ServerStarted,
-		ServerStopped, StoreDegraded, StoreRecovered, AuditLost, LogRecovered, RecordsDeleted:
+		ServerStopped, StoreDegraded, StoreRecovered, AuditLost, AuditNearlyFull, LogRecovered, RecordsDeleted:
 		return true
 	}
 	return false

@@ -18,3 +18,32 @@ type Log interface {
 	// Close ends the log. The Recorder does not call it: who opened the log closes it, after the Recorder.
 	Close() error
 }
+
+// Room is how much a Log with a bounded size still takes.
+type Room int32
+
+// The rooms.
+const (
+	RoomPlenty Room = iota // everything
+	RoomTight              // refusals before authentication only folded: the rest of the room is for callers and administration
+	RoomFull               // what is not a call: administration, alerts, outcomes of calls, and the log's own events
+)
+
+// Rationer is a Log whose size is bounded. The Recorder asks it before it queues an event, so Room must not wait.
+type Rationer interface {
+	Log
+	Room() Room
+}
+
+// useReserve reports whether an event of this kind is still kept when the log is full: what ends, answers or explains,
+// never what begins.
+func useReserve(e *Event) bool {
+	switch e.Kind {
+	case CallCompleted, SessionEnded, StreamEnded, TokenIssued, TokenRevoked, KeyCreated, KeyRevoked, RoleChanged, ConfigChanged,
+		ConfigRejected, AlertRaised, ServerStarted, ServerStopped, StoreRecovered, AuditLost, AuditNearlyFull, LogRecovered, RecordsDeleted:
+		return true
+	case StoreDegraded:
+		return e.Outcome != Denied
+	}
+	return false
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,8 @@ type RecorderConfig struct {
 // When the log fails, everybody who waits in durable mode gets ErrNotRecorded; notes stay queued with new numbers, up
 // to the queue's bound, and are tried again with a growing pause and with the next Record. Once the log works again it
 // holds a store_degraded and a store_recovered record.
+//
+// Refusals before authentication that come in floods are folded: Observe sees each, the log holds their sum.
 type Recorder struct {
 	cfg     RecorderConfig
 	wake    chan struct{} // capacity 1: there is something to do
@@ -49,11 +52,13 @@ type Recorder struct {
 	giveUp  sync.Once
 
 	mu     sync.Mutex
-	batch  *batch // what gathers; guarded by mu
-	spare  *batch // an empty one to gather in next; guarded by mu
-	next   uint64 // the sequence number of the next event; guarded by mu
-	missed losses // not yet reported; guarded by mu
-	closed bool   // guarded by mu
+	batch  *batch   // what gathers; guarded by mu
+	spare  *batch   // an empty one to gather in next; guarded by mu
+	next   uint64   // the sequence number of the next event; guarded by mu
+	missed losses   // not yet reported; guarded by mu
+	folds  folds    // guarded by mu
+	closed bool     // guarded by mu
+	ration Rationer // the log, if its size is bounded; else nil
 }
 
 // losses are lost events that no audit_lost record reports yet.
@@ -94,6 +99,7 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 		batch:  newBatch(),
 		next:   cfg.Log.NextSeq(),
 	}
+	r.ration, _ = cfg.Log.(Rationer)
 	go r.commitLoop()
 	return r, nil
 }
@@ -108,6 +114,11 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 func (r *Recorder) Record(ctx context.Context, e *Event) error {
 	if !e.Kind.Known() {
 		return fmt.Errorf("recording event of unknown kind %q: %w", e.Kind, ErrNotRecorded)
+	}
+	if r.room() == RoomFull && !useReserve(e) {
+		e.Seq = 0
+		r.cfg.Observe(e)
+		return fmt.Errorf("recording %s: the log has reached its largest size: %w", e.Kind, ErrNotRecorded)
 	}
 	b, err := r.enqueue(ctx, e, r.cfg.Durable)
 	r.cfg.Observe(e)
@@ -127,16 +138,30 @@ func (r *Recorder) Record(ctx context.Context, e *Event) error {
 }
 
 // Note hands an event to the log without waiting: for facts that no decision depends on, such as refusals before
-// authentication and outcomes. If the queue is full the event is lost, and the loss is counted and recorded.
+// authentication and outcomes. If the queue is full the event is lost, and the loss is counted and recorded. Refusals
+// before authentication are folded when they come in floods: their Seq is then 0, and a record with their sum is written
+// within 10 s, or when there is room again, or by Close.
 func (r *Recorder) Note(e *Event) {
 	if !e.Kind.Known() {
 		r.cfg.Logger.Error("audit: event of unknown kind dropped", "kind", string(e.Kind))
 		r.countLost(1)
 		return
 	}
+	if e.Time.IsZero() {
+		e.Time = r.cfg.Now().UTC()
+	}
+	if foldable(e) {
+		r.noteRefusal(e)
+	} else {
+		r.note(e)
+	}
+	r.cfg.Observe(e)
+}
+
+func (r *Recorder) note(e *Event) {
 	line := encode(e, r.cfg.Now)
 	r.mu.Lock()
-	ok := !r.closed && len(r.batch.entries) < r.cfg.Queue
+	ok := !r.closed && len(r.batch.entries) < r.cfg.Queue && (r.room() != RoomFull || useReserve(e))
 	if ok {
 		r.add(e, *line, false)
 	} else {
@@ -146,7 +171,14 @@ func (r *Recorder) Note(e *Event) {
 	r.mu.Unlock()
 	encodings.Put(line)
 	r.signal()
-	r.cfg.Observe(e)
+}
+
+// room asks a log of bounded size how much it takes.
+func (r *Recorder) room() Room {
+	if r.ration == nil {
+		return RoomPlenty
+	}
+	return r.ration.Room()
 }
 
 // Queued returns how many events gather for the next write.
@@ -167,7 +199,13 @@ func (r *Recorder) Lost() uint64 { return r.lost.Load() }
 // after ctx and leaves the commit loop behind. The Log stays open. Further calls wait likewise.
 func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()
-	r.closed = true
+	if !r.closed {
+		r.closed = true
+		r.queueFolds(math.MaxInt)
+		if r.folds.timer != nil {
+			r.folds.timer.Stop()
+		}
+	}
 	r.mu.Unlock()
 	r.signal()
 	select {
@@ -254,6 +292,22 @@ func (r *Recorder) miss(n int) {
 	r.missed.count += n
 	r.missed.last = now
 	r.lost.Add(uint64(n))
+}
+
+// drop counts a queued event that could not be kept, with all it stands for. The losses that an audit_lost record was to
+// report are reported by a later one. mu is held.
+func (r *Recorder) drop(e *Event) {
+	if e.Kind != AuditLost {
+		r.miss(e.Occurrences())
+		return
+	}
+	if r.missed.count == 0 || e.First.Before(r.missed.first) {
+		r.missed.first = e.First
+	}
+	if e.Time.After(r.missed.last) {
+		r.missed.last = e.Time
+	}
+	r.missed.count += e.Count
 }
 
 func (r *Recorder) countLost(n int) {
