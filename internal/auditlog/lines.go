@@ -55,18 +55,20 @@ func (l *lineReader) nextLong(start []byte) ([]byte, error) {
 	}
 }
 
-// eachLine calls f with every whole line of a segment, starting at a byte offset, and returns the offset after the
-// last whole line and how many bytes follow it without a newline.
-func eachLine(path string, from int64, f func(line []byte) error) (end, torn int64, err error) {
+// eachLine calls f with every whole line of a file and returns the offset after the last of them and how many bytes
+// follow it without a newline.
+func eachLine(path string, f func(line []byte) error) (end, torn int64, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return 0, 0, fmt.Errorf("reading audit log: %w", err)
 	}
 	defer file.Close()
-	if _, err := file.Seek(from, io.SeekStart); err != nil {
-		return 0, 0, fmt.Errorf("reading audit log: %w", err)
-	}
-	lines := newLineReader(file)
+	return readLines(file, filepath.Base(path), 0, f)
+}
+
+// readLines is eachLine over what is left of a file from an offset on.
+func readLines(r io.Reader, name string, from int64, f func(line []byte) error) (end, torn int64, err error) {
+	lines := newLineReader(r)
 	end = from
 	for {
 		line, whole, err := lines.next()
@@ -74,7 +76,7 @@ func eachLine(path string, from int64, f func(line []byte) error) (end, torn int
 		case errors.Is(err, io.EOF):
 			return end, 0, nil
 		case errors.Is(err, errLong):
-			return end, 0, fmt.Errorf("%s at byte %d: %w", filepath.Base(path), end, err)
+			return end, 0, fmt.Errorf("%s at byte %d: %w", name, end, err)
 		case err != nil:
 			return end, 0, fmt.Errorf("reading audit log: %w", err)
 		case !whole:

@@ -30,8 +30,16 @@ type Config struct {
 	CheckpointEvery time.Duration
 	// PrintEvery is the shortest time between two checkpoints in the process log. 0: 10 s.
 	PrintEvery time.Duration
-	// SegmentSize is how many bytes a segment file holds. 0: 64 MiB.
+	// SegmentSize is how many bytes a segment file holds. 0: 64 MiB, or less for a small MaxSize.
 	SegmentSize int64
+	// KeepPlain leaves closed segments as they are. False: they are compressed in the background.
+	KeepPlain bool
+	// MaxSize is how many bytes the records may take, their hashes not counted (64 bytes a record). At MaxSize it is for
+	// the caller to make room (Levels, Oldest, DeleteThrough). 0: no bound.
+	MaxSize int64
+	// Refuse keeps out calls at MaxSize (Room) until there is room again. False: Append goes on for a tenth of MaxSize
+	// more while the caller deletes. Beyond that nothing is taken, in either case.
+	Refuse bool
 	// Now is the clock: for the day that ends a segment and the time of a checkpoint. Nil: time.Now.
 	Now func() time.Time
 	// Logger is the process log. Nil: slog.Default().
@@ -53,9 +61,13 @@ type Log struct {
 	tree   *audit.Tree
 	store  treeStore
 	broken bool // the segment may hold more than it should: repair before the next append
-	closed bool
+	ended  bool
 	buf    []byte       // reused by Append
 	leaves []audit.Hash // reused by Append
+
+	closed sync.Mutex // held while closed segments are compressed, deleted or looked through; taken before mu
+	packer packer
+	space  space
 
 	cp checkpoints
 }
@@ -91,6 +103,9 @@ func (l *Log) Append(events []*audit.Event, lines [][]byte) error {
 	if err := l.rotate(int64(len(l.buf))); err != nil {
 		return err
 	}
+	if err := l.fits(int64(len(l.buf))); err != nil {
+		return err
+	}
 	if err := l.write(); err != nil {
 		l.broken = true
 		if rerr := l.repair(); rerr != nil {
@@ -103,7 +118,7 @@ func (l *Log) Append(events []*audit.Event, lines [][]byte) error {
 }
 
 func (l *Log) ready(events []*audit.Event, lines [][]byte) error {
-	if l.closed {
+	if l.ended {
 		return errors.New("appending to audit log: it is closed")
 	}
 	if len(events) != len(lines) {
@@ -166,6 +181,7 @@ func (l *Log) commit(chain audit.Chain) {
 		l.store.add(l.tree.Add(leaf))
 	}
 	l.next.Store(chain.Size + 1)
+	l.space.set(&l.space.current, l.seg.size)
 	_ = l.store.flush() // what cannot be written stays pending; the checkpoint reports it
 	l.cp.changed()
 }
@@ -185,6 +201,9 @@ func (l *Log) repair() error {
 	if err := file.Sync(); err != nil {
 		return fmt.Errorf("repairing audit log: %w", err)
 	}
+	if err := l.probe(); err != nil {
+		return fmt.Errorf("repairing audit log: %w", err)
+	}
 	l.broken = false
 	return nil
 }
@@ -202,7 +221,9 @@ func (l *Log) rotate(more int64) error {
 	}
 	next.file = file
 	_ = l.seg.file.Close() // everything in it is synced
+	l.space.add(l.seg.size)
 	l.seg = next
+	l.packer.wake()
 	return nil
 }
 
@@ -228,12 +249,13 @@ func day(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 // Close signs a last checkpoint, ends the signing goroutine and closes the files. The Recorder must be closed before.
 func (l *Log) Close() error {
 	l.mu.Lock()
-	if l.closed {
+	if l.ended {
 		l.mu.Unlock()
 		return nil
 	}
-	l.closed = true
+	l.ended = true
 	l.mu.Unlock()
+	l.packer.stop()
 	err := l.stopCheckpoints()
 	for _, f := range []File{l.seg.file, l.store.file} {
 		if cerr := f.Close(); err == nil && cerr != nil {

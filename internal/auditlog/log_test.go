@@ -54,7 +54,7 @@ func (j *journal) text() []byte {
 
 func config(dir string) auditlog.Config {
 	return auditlog.Config{
-		Dir: dir, Key: key(), Now: func() time.Time { return start },
+		Dir: dir, Key: key(), KeepPlain: true, Now: func() time.Time { return start },
 		Logger: slog.New(slog.NewTextHandler(&journal{}, nil)),
 	}
 }

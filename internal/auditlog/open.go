@@ -36,6 +36,7 @@ func Open(cfg Config) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{cfg: cfg, tree: new(audit.Tree)}
+	l.space = newSpace(cfg.MaxSize)
 	l.cp.dirty, l.cp.quit, l.cp.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	if l.signer, err = audit.NewSigner(audit.OriginPrefix+writer, cfg.Key); err != nil {
 		return nil, err
@@ -52,7 +53,12 @@ func Open(cfg Config) (*Log, error) {
 		return nil, err
 	}
 	l.cp.quiet = l.print()
+	if err := l.measure(); err != nil {
+		l.abandon()
+		return nil, err
+	}
 	go l.checkpointLoop()
+	l.packer.start(l)
 	return l, nil
 }
 
@@ -60,7 +66,7 @@ func (c *Config) complete() error {
 	if c.Dir == "" || len(c.Key) == 0 {
 		return errors.New("opening audit log: directory or key missing")
 	}
-	if c.CheckpointEvery < 0 || c.PrintEvery < 0 || c.SegmentSize < 0 {
+	if c.CheckpointEvery < 0 || c.PrintEvery < 0 || c.SegmentSize < 0 || c.MaxSize < 0 {
 		return errors.New("opening audit log: negative interval or size")
 	}
 	if c.CheckpointEvery == 0 {
@@ -70,7 +76,7 @@ func (c *Config) complete() error {
 		c.PrintEvery = 10 * time.Second
 	}
 	if c.SegmentSize == 0 {
-		c.SegmentSize = 64 << 20
+		c.SegmentSize = segmentSize(c.MaxSize)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -120,7 +126,7 @@ func (l *Log) load() error {
 	if err != nil {
 		return err
 	}
-	segments, err := list(l.cfg.Dir, segmentEnd)
+	segments, err := listSegments(l.cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -179,7 +185,7 @@ func (l *Log) lastCheckpoint() (audit.Checkpoint, error) {
 	for i := len(firsts) - 1; i >= 0; i-- {
 		path := fileOf(l.cfg.Dir, firsts[i], checkpointEnd)
 		var line []byte
-		end, torn, err := eachLine(path, 0, func(b []byte) error { line = append(line[:0], b...); return nil })
+		end, torn, err := eachLine(path, func(b []byte) error { line = append(line[:0], b...); return nil })
 		if err != nil {
 			return audit.Checkpoint{}, err
 		}
@@ -215,12 +221,18 @@ func (l *Log) openSegment(segments []uint64) error {
 	}
 	l.seg.first = segments[len(segments)-1]
 	path := fileOf(l.cfg.Dir, l.seg.first, segmentEnd)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && l.recovered == nil {
+		l.seg.first, l.seg.size = l.chain.Size+1, 0 // the last one is compressed, so it takes no more
+		file, err := l.create(l.seg.first)
+		l.seg.file = file
+		return err
+	}
 	file, err := l.cfg.OpenFile(path, os.O_RDWR, fileMode)
 	if err != nil {
 		return fmt.Errorf("opening audit segment: %w", err)
 	}
 	l.seg.file = file
-	if first, _, err := timeRange(path); err == nil && l.seg.size > 0 {
+	if first, _, err := timeRange(l.cfg.Dir, l.seg.first); err == nil && l.seg.size > 0 {
 		l.seg.day = day(first)
 	}
 	if l.recovered == nil {

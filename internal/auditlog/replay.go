@@ -57,8 +57,7 @@ func (r *replayer) segments(segments []uint64) error {
 		if segments[i] != r.next {
 			return fmt.Errorf("record %d is missing: the next segment begins with %d", r.next, segments[i])
 		}
-		path := fileOf(r.log.cfg.Dir, segments[i], segmentEnd)
-		end, torn, err := eachLine(path, 0, r.line)
+		end, torn, err := eachRecord(r.log.cfg.Dir, segments[i], 0, r.line)
 		if err != nil {
 			return err
 		}
@@ -67,7 +66,7 @@ func (r *replayer) segments(segments []uint64) error {
 		}
 		r.log.seg.size = end
 		if torn > 0 {
-			r.log.recovered = &Recovery{File: filepath.Base(path), Bytes: torn, Next: r.next}
+			r.log.recovered = &Recovery{File: filepath.Base(fileOf(r.log.cfg.Dir, segments[i], segmentEnd)), Bytes: torn, Next: r.next}
 		}
 	}
 	return nil

@@ -12,12 +12,14 @@ import (
 // record is older than before; 0 if there is none. The caller records audit.RecordsDeletedEvent of it, durably, and then
 // calls DeleteThrough.
 func (l *Log) Expired(before time.Time) (through uint64, err error) {
+	l.closed.Lock()
+	defer l.closed.Unlock()
 	segments, err := l.closedSegments()
 	if err != nil {
 		return 0, err
 	}
 	for i := 0; i+1 < len(segments); i++ {
-		_, newest, err := timeRange(fileOf(l.cfg.Dir, segments[i], segmentEnd))
+		_, newest, err := timeRange(l.cfg.Dir, segments[i])
 		if err != nil {
 			return 0, err
 		}
@@ -33,6 +35,8 @@ func (l *Log) Expired(before time.Time) (through uint64, err error) {
 // last one of each. Leaf hashes stay. The segment being written is never deleted. The record that says so must be in the
 // log already: Verify takes bodies missing without it for damage.
 func (l *Log) DeleteThrough(through uint64) error {
+	l.closed.Lock()
+	defer l.closed.Unlock()
 	segments, err := l.closedSegments()
 	if err != nil {
 		return err
@@ -41,11 +45,16 @@ func (l *Log) DeleteThrough(through uint64) error {
 		if err := thinCheckpoints(l.cfg.Dir, segments[i]); err != nil {
 			return err
 		}
-		if err := os.Remove(fileOf(l.cfg.Dir, segments[i], segmentEnd)); err != nil {
-			return fmt.Errorf("deleting audit segment: %w", err)
+		for _, end := range []string{packedEnd, segmentEnd} { // the plain one, which readers prefer, last
+			if err := os.Remove(fileOf(l.cfg.Dir, segments[i], end)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("deleting audit segment: %w", err)
+			}
 		}
 	}
-	return syncDir(l.cfg.Dir)
+	if err := syncDir(l.cfg.Dir); err != nil {
+		return err
+	}
+	return l.measure()
 }
 
 // closedSegments returns the closed segments and, last, the one being written.
@@ -53,7 +62,7 @@ func (l *Log) closedSegments() ([]uint64, error) {
 	l.mu.Lock()
 	current := l.seg.first
 	l.mu.Unlock()
-	segments, err := list(l.cfg.Dir, segmentEnd)
+	segments, err := listSegments(l.cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +78,7 @@ func (l *Log) closedSegments() ([]uint64, error) {
 func thinCheckpoints(dir string, first uint64) error {
 	path := fileOf(dir, first, checkpointEnd)
 	var last []byte
-	_, _, err := eachLine(path, 0, func(line []byte) error { last = append(last[:0], line...); return nil })
+	_, _, err := eachLine(path, func(line []byte) error { last = append(last[:0], line...); return nil })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -77,4 +86,25 @@ func thinCheckpoints(dir string, first uint64) error {
 		return err
 	}
 	return replace(path, append(last, '\n'))
+}
+
+// Oldest returns the number of the last record of the newest closed segment that must go, with all before it, for the
+// records to take at most want bytes; 0 if nothing must or can go. The caller records it as with Expired.
+func (l *Log) Oldest(want int64) (through uint64, err error) {
+	l.closed.Lock()
+	defer l.closed.Unlock()
+	segments, err := l.closedSegments()
+	if err != nil {
+		return 0, err
+	}
+	used := l.Used()
+	for i := 0; i+1 < len(segments) && used > want; i++ {
+		n, err := sizeOf(l.cfg.Dir, segments[i])
+		if err != nil {
+			return 0, err
+		}
+		used -= n
+		through = segments[i+1] - 1
+	}
+	return through, nil
 }

@@ -22,28 +22,24 @@ const clockSlack = time.Hour
 // least what was durable when it began, and never an incomplete line. The event is f's to keep. An error of f ends the
 // scan and is returned as it is; a line that is no record is an error that names the file.
 func Scan(ctx context.Context, dir string, from, to time.Time, f func(*audit.Event) error) error {
-	segments, err := list(dir, segmentEnd)
+	segments, err := listSegments(dir)
 	if err != nil {
 		return err
 	}
 	for _, first := range segments {
-		path := fileOf(dir, first, segmentEnd)
-		if oldest, newest, err := timeRange(path); err == nil &&
+		if oldest, newest, err := timeRange(dir, first); err == nil &&
 			(!from.IsZero() && newest.Add(clockSlack).Before(from) || !to.IsZero() && oldest.Add(-clockSlack).After(to)) {
 			continue
 		}
-		if err := scanSegment(ctx, path, from, to, f); err != nil {
+		if err := scanSegment(ctx, dir, first, from, to, f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func scanSegment(ctx context.Context, path string, from, to time.Time, f func(*audit.Event) error) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil // deleted by retention since it was listed
-	}
-	_, _, err := eachLine(path, 0, func(line []byte) error {
+func scanSegment(ctx context.Context, dir string, first uint64, from, to time.Time, f func(*audit.Event) error) error {
+	_, _, err := eachRecord(dir, first, 0, func(line []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -52,33 +48,24 @@ func scanSegment(ctx context.Context, path string, from, to time.Time, f func(*a
 		}
 		e, err := audit.Decode(line)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", fileOf(dir, first, segmentEnd), err)
 		}
 		return f(&e)
 	})
+	if gone(dir, first, err) {
+		return nil // deleted by retention since it was listed
+	}
 	return err
 }
 
-// timeRange returns the times of the first and the last whole line of a segment.
-func timeRange(path string) (first, last time.Time, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return first, last, fmt.Errorf("reading audit log: %w", err)
+// gone reports whether err is that a segment exists in no form.
+func gone(dir string, first uint64, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
 	}
-	defer file.Close()
-	line, whole, err := newLineReader(file).next()
-	if err != nil || !whole {
-		return first, last, errors.New("reading audit log: empty segment")
-	}
-	if first, err = audit.LineTime(line); err != nil {
-		return first, last, err
-	}
-	tail, err := lastLine(file)
-	if err != nil {
-		return first, last, err
-	}
-	last, err = audit.LineTime(tail)
-	return first, last, err
+	_, plain := os.Stat(fileOf(dir, first, segmentEnd))
+	_, packed := os.Stat(fileOf(dir, first, packedEnd))
+	return errors.Is(plain, fs.ErrNotExist) && errors.Is(packed, fs.ErrNotExist)
 }
 
 // lastLine returns the last whole line of a file that has at least one.
@@ -108,17 +95,12 @@ func lastLine(file *os.File) ([]byte, error) {
 
 // LastSeq returns the number of the last record in dir, 0 if there is none. It may run beside a writer.
 func LastSeq(dir string) (uint64, error) {
-	segments, err := list(dir, segmentEnd)
+	segments, err := listSegments(dir)
 	if err != nil {
 		return 0, err
 	}
 	for i := len(segments) - 1; i >= 0; i-- {
-		file, err := os.Open(fileOf(dir, segments[i], segmentEnd))
-		if err != nil {
-			return 0, fmt.Errorf("reading audit log: %w", err)
-		}
-		line, err := lastLine(file)
-		file.Close()
+		line, err := finalLine(dir, segments[i])
 		if err != nil {
 			continue // empty: just begun
 		}

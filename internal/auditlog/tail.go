@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/sallyport-mcp/sallyport/audit"
@@ -42,7 +41,7 @@ type follower struct {
 
 // poll hands out what is there. A segment is left only when the next one begins where this one ends.
 func (t *follower) poll(ctx context.Context) error {
-	segments, err := list(t.dir, segmentEnd)
+	segments, err := listSegments(t.dir)
 	if err != nil {
 		return err
 	}
@@ -61,9 +60,8 @@ func (t *follower) poll(ctx context.Context) error {
 }
 
 func (t *follower) read(ctx context.Context) error {
-	path := fileOf(t.dir, t.first, segmentEnd)
 	start := t.offset
-	end, _, err := eachLine(path, start, func(line []byte) error {
+	end, _, err := eachRecord(t.dir, t.first, start, func(line []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -73,7 +71,7 @@ func (t *follower) read(ctx context.Context) error {
 		t.offset = 0 // the writer took back what we had read: find the place again
 		return nil
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	if gone(t.dir, t.first, err) {
 		return nil // deleted by retention since it was listed
 	}
 	if err != nil {

@@ -124,7 +124,7 @@ func readCheckpoints(dir string) ([]audit.Checkpoint, error) {
 	}
 	var stored []audit.Checkpoint
 	for _, first := range firsts {
-		_, _, err := eachLine(fileOf(dir, first, checkpointEnd), 0, func(line []byte) error {
+		_, _, err := eachLine(fileOf(dir, first, checkpointEnd), func(line []byte) error {
 			c, err := audit.ParseCheckpoint(line)
 			if err != nil && len(stored) > 0 {
 				c = audit.Checkpoint{Size: stored[len(stored)-1].Size}
@@ -165,7 +165,7 @@ func (v *verification) closeTree() {
 
 // run goes through all records. A fault is put into the report.
 func (v *verification) run() error {
-	segments, err := list(v.cfg.Dir, segmentEnd)
+	segments, err := listSegments(v.cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -175,22 +175,16 @@ func (v *verification) run() error {
 		}
 	}
 	for i, first := range segments {
-		path := fileOf(v.cfg.Dir, first, segmentEnd)
-		_, torn, err := eachLine(path, 0, v.line)
-		if errors.Is(err, errLong) {
-			v.report.Fault = v.verifier.Malformed("longer than any record")
-		} else if err != nil && !errors.Is(err, errStop) {
+		torn, err := v.segment(first)
+		if err != nil || v.report.Fault != nil {
 			return err
-		}
-		if v.report.Fault != nil {
-			return nil
 		}
 		if torn > 0 && i < len(segments)-1 {
 			v.report.Fault = v.verifier.Malformed("incomplete, and records follow")
 			return nil
 		}
 		if torn > 0 {
-			v.report.Torn = &Recovery{File: filepath.Base(path), Bytes: torn, Next: v.verifier.Size() + 1}
+			v.report.Torn = &Recovery{File: filepath.Base(fileOf(v.cfg.Dir, first, segmentEnd)), Bytes: torn, Next: v.verifier.Size() + 1}
 		}
 	}
 	v.report.Report, v.report.Fault = v.verifier.End(v.leaves)
@@ -199,6 +193,38 @@ func (v *verification) run() error {
 	}
 	v.progress()
 	return nil
+}
+
+// segment goes through the records of one segment and returns how many bytes follow them. A fault is put into the report.
+func (v *verification) segment(first uint64) (torn int64, err error) {
+	s, err := openSegmentReader(v.cfg.Dir, first)
+	if errors.Is(err, errDamaged) {
+		v.report.Fault = v.verifier.Malformed(err.Error())
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	take, last := v.line, []byte(nil)
+	if s.gzip != nil {
+		take = func(line []byte) error {
+			last = append(last[:0], line...)
+			return v.line(line)
+		}
+	}
+	_, torn, err = readLines(s, s.name(), 0, take)
+	switch {
+	case errors.Is(err, errLong):
+		v.report.Fault = v.verifier.Malformed("longer than any record")
+	case errors.Is(err, errDamaged):
+		v.report.Fault = v.verifier.Malformed(err.Error())
+	case err != nil && !errors.Is(err, errStop):
+		return 0, err
+	case err == nil && last != nil && !s.endsAt(last):
+		v.report.Fault = v.verifier.Malformed(s.name() + " bears another time than its last record, the one before")
+	}
+	return torn, nil
 }
 
 // errStop ends reading because of the fault in the report.
