@@ -139,7 +139,14 @@ type Audit struct {
 	Mode string
 	// Retention is how long event bodies are kept. 0: 90 days.
 	Retention time.Duration
-	// Log replaces the segment files in DataDir. Nil: those.
+	// MaxSize is how many bytes the records may take on disk, their hashes (64 bytes a record) not counted. At 80 % an
+	// event says so; from 90 % on refusals before authentication are kept as sums alone. 0: half of what is free at
+	// start, what the log takes already counted as free.
+	MaxSize int64
+	// WhenFull says what happens at MaxSize: "delete" (default: the oldest records go before their time, on record) or
+	// "refuse" (calls are refused until there is room; administration goes on within a tenth of MaxSize more).
+	WhenFull string
+	// Log replaces the segment files in DataDir; then it is for Log to bound and to delete. Nil: those.
 	Log audit.Log
 }
 

@@ -204,21 +204,9 @@ func (g *Guard) openRecord(c Config) (recovered *audit.Event, err error) {
 	}
 	g.log = c.Audit.Log
 	if g.log == nil {
-		seed, err := loadKey(c.DataDir, "checkpoint")
-		if err != nil {
+		if recovered, err = g.openLog(c); err != nil {
 			return nil, err
 		}
-		log, err := auditlog.Open(auditlog.Config{Dir: g.auditDir(), Key: ed25519.NewKeyFromSeed(seed), Now: c.Now, Logger: c.Log})
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrAuditLog, err)
-		}
-		if torn := log.Recovered(); torn != nil {
-			recovered = &audit.Event{
-				Time: c.Now().UTC(), Kind: audit.LogRecovered, Outcome: audit.Info,
-				Reason: fmt.Sprintf("%d bytes of an unfinished record were cut from %s", torn.Bytes, torn.File),
-			}
-		}
-		g.log = log
 	}
 	g.closers = append(g.closers, func(context.Context) error { return g.log.Close() })
 	if g.detect, err = detect.New(detect.Config{Thresholds: c.Detect, Now: c.Now}); err != nil {
@@ -295,6 +283,9 @@ func (g *Guard) openGateway(ctx context.Context, c Config, rules *policy.Rules) 
 	keeping, stop := context.WithCancel(context.Background())
 	var kept sync.WaitGroup
 	kept.Go(func() { g.keepRetention(keeping) })
+	if log, ok := g.log.(*auditlog.Log); ok {
+		kept.Go(func() { g.keepSpace(keeping, log, c.Audit.WhenFull == "refuse") })
+	}
 	g.closers = append(g.closers, func(context.Context) error { stop(); kept.Wait(); return nil })
 	return nil
 }

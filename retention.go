@@ -48,8 +48,12 @@ func (g *Guard) expire(ctx context.Context) error {
 	if err != nil || through == 0 {
 		return err
 	}
-	e := audit.RecordsDeletedEvent(through)
-	e.Time = now.UTC()
+	return g.deleteThrough(ctx, log, audit.RecordsDeletedEvent(through), through)
+}
+
+// deleteThrough deletes records once the event that says so is on disk.
+func (g *Guard) deleteThrough(ctx context.Context, log *auditlog.Log, e *audit.Event, through uint64) error {
+	e.Time = g.now().UTC()
 	if err := g.recorder.Record(ctx, e); err != nil {
 		return err
 	}

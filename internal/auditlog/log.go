@@ -61,6 +61,7 @@ type Log struct {
 	tree   *audit.Tree
 	store  treeStore
 	broken bool // the segment may hold more than it should: repair before the next append
+	stuck  bool // the reserve beyond MaxSize was used up
 	ended  bool
 	buf    []byte       // reused by Append
 	leaves []audit.Hash // reused by Append
@@ -103,7 +104,7 @@ func (l *Log) Append(events []*audit.Event, lines [][]byte) error {
 	if err := l.rotate(int64(len(l.buf))); err != nil {
 		return err
 	}
-	if err := l.fits(int64(len(l.buf))); err != nil {
+	if err := l.fits(events, int64(len(l.buf))); err != nil {
 		return err
 	}
 	if err := l.write(); err != nil {

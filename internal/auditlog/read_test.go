@@ -26,6 +26,12 @@ func scan(t testing.TB, dir string, from, to time.Time) (seqs []uint64) {
 	return seqs
 }
 
+func allEvents(t testing.TB, dir string) (all []*audit.Event) {
+	t.Helper()
+	must(t, auditlog.Scan(t.Context(), dir, time.Time{}, time.Time{}, func(e *audit.Event) error { all = append(all, e); return nil }))
+	return all
+}
+
 func TestScanRange(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config(dir)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"github.com/sallyport-mcp/sallyport/audit"
@@ -17,9 +18,9 @@ type Level int32
 // The levels.
 const (
 	LevelLow   Level = iota // below 80 %, or there is no bound
-	LevelHigh               // from 80 %
+	LevelHigh               // from 80 %, until below 70 %
 	LevelTight              // from 90 %: the rest is not for strangers
-	LevelFull               // from 100 %
+	LevelFull               // from 100 %, until below 95 %
 )
 
 // space counts the bytes of records. It is safe for concurrent use.
@@ -33,36 +34,46 @@ type space struct {
 
 func newSpace(most int64) space { return space{max: most, changed: make(chan struct{}, 1)} }
 
-// segmentSize is small enough for a log of bounded size to delete a small part of itself.
+// segmentSize is small enough for a log of bounded size to delete a small part of itself, and for compressing one segment
+// to make little difference.
 func segmentSize(most int64) int64 {
 	const usual = 64 << 20
 	if most == 0 {
 		return usual
 	}
-	return min(usual, max(most/10, 64<<10))
+	return min(usual, max(most/16, 1))
 }
 
-// set changes one of the two sizes and looks at the level.
+// set changes one of the two sizes and looks at the level. mu is held.
 func (s *space) set(size *atomic.Int64, n int64) {
 	size.Store(n)
 	if s.max == 0 {
 		return
 	}
-	level := LevelLow
-	switch used := s.used(); {
-	case used >= s.max:
-		level = LevelFull
-	case used >= s.max/10*9:
-		level = LevelTight
-	case used >= s.max/10*8:
-		level = LevelHigh
-	}
-	if s.level.Swap(int32(level)) != int32(level) {
+	before := Level(s.level.Load())
+	level := levelOf(s.used(), s.max, before)
+	s.level.Store(int32(level))
+	if level != before {
 		select {
 		case s.changed <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// levelOf leaves LevelFull below 95 % and LevelHigh below 70 %, so that compressing a segment, which makes room for its
+// half, does not make it waver.
+func levelOf(used, most int64, before Level) Level {
+	percent := used / max(1, most/100)
+	switch {
+	case percent >= 100 || before == LevelFull && percent >= 95:
+		return LevelFull
+	case percent >= 90:
+		return LevelTight
+	case percent >= 80 || before >= LevelHigh && percent >= 70:
+		return LevelHigh
+	}
+	return LevelLow
 }
 
 // add makes the current segment, of n bytes, a closed one.
@@ -101,12 +112,22 @@ func (l *Log) Room() audit.Room {
 // errFull means that not even the reserve beyond MaxSize is left.
 var errFull = errors.New("the audit log has reached its largest size and its reserve is used up")
 
-// fits refuses what goes beyond the reserve, a tenth of MaxSize on top of it.
-func (l *Log) fits(more int64) error {
-	if l.space.max > 0 && l.space.used()+more > l.space.max+l.space.max/10 {
-		return errFull
+// fits refuses what goes beyond the reserve, a tenth of MaxSize on top of it, and then everything until the records are
+// below MaxSize again. What says that records go is always taken.
+func (l *Log) fits(events []*audit.Event, more int64) error {
+	if l.space.max == 0 {
+		return nil
 	}
-	return nil
+	used := l.space.used()
+	if used+more <= l.space.max+l.space.max/10 && !(l.stuck && used >= l.space.max) {
+		l.stuck = false
+		return nil
+	}
+	if slices.ContainsFunc(events, func(e *audit.Event) bool { return e.Kind == audit.RecordsDeleted }) {
+		return nil
+	}
+	l.stuck = true
+	return errFull
 }
 
 // measure counts the closed segments anew.

@@ -166,6 +166,13 @@ type AuditSection struct {
 	Mode string `yaml:"mode" enum:"durable,async" default:"durable"`
 	// How long the bodies of events are kept; their hashes are kept for ever.
 	Retention Duration `yaml:"retention" default:"90d"`
+	// How many bytes the records may take on disk, such as 20GiB, at least 16MiB; their hashes (64 bytes a record) come on
+	// top. At 80 % the log says so; from 90 % on refusals before authentication are kept as sums alone. Without it: half
+	// of what is free at start, where what the log takes already counts as free.
+	MaxSize DiskSize `yaml:"max_size"`
+	// What happens at max_size. "delete": the oldest records go before their time, on record. "refuse": calls are refused
+	// until there is room; administration goes on within a tenth of max_size more.
+	WhenFull string `yaml:"when_full" enum:"delete,refuse" default:"delete"`
 }
 
 // DetectSection says when alerts are raised.
@@ -197,6 +204,7 @@ type ThresholdSection struct {
 var (
 	_ strictyaml.Scalar    = (*Duration)(nil)
 	_ strictyaml.Scalar    = (*Size)(nil)
+	_ strictyaml.Scalar    = (*DiskSize)(nil)
 	_ strictyaml.Scalar    = (*Limit)(nil)
 	_ strictyaml.Scalar    = (*Rate)(nil)
 	_ strictyaml.Scalar    = (*Prefix)(nil)

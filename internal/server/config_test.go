@@ -125,6 +125,9 @@ func TestConfigRefuses(t *testing.T) {
 		{"octal days", "audit: {retention: 090d}", `1:20: audit.retention: "090d" is not a positive duration such as 30s, 15m, 24h or 90d | `},
 		{"mode", "audit: {mode: off}", `1:15: audit.mode: "off" is not one of durable, async | `},
 		{"size", "servers: [{name: a, url: \"http://a\", max_request: 4MB}]", `1:51: servers[0].max_request: "4MB" is not a size such as 65536, 64KiB or 4MiB, at most 2GiB | `},
+		{"small log", "audit: {max_size: 15MiB}", `1:19: audit.max_size: "15MiB" is not a size such as 500MiB, 20GiB or 1TiB, from 16MiB to 1024TiB | `},
+		{"log of overflowing size", "audit: {max_size: 9223372036854775807TiB}", `1:19: audit.max_size: "9223372036854775807TiB" is not a size such as 500MiB, 20GiB or 1TiB, from 16MiB to 1024TiB | `},
+		{"when full", "audit: {when_full: ignore}", `1:20: audit.when_full: "ignore" is not one of delete, refuse | `},
 		{"threshold", "detect: {rules: {failed_auth: {count: 5}}}", `1:18: detect.rules.failed_auth: count from 1 to 10000 and window are both needed | write both, such as {count: 5, window: 15m}`},
 		{"octal count", "detect: {rules: {failed_auth: {count: 010, window: 1m}}}", `1:39: detect.rules.failed_auth.count: "010" is not a whole decimal number | write digits only, without a leading zero`},
 	} {

@@ -142,7 +142,7 @@ func (f *File) guardConfig() sallyport.Config {
 		Disabled: f.Auth.Disabled, AnonymousRole: f.Auth.AnonymousRole, Algorithm: f.Auth.Tokens.Algorithm,
 		HS256Secret: f.Auth.Tokens.Secret.Text, AccessTTL: time.Duration(f.Auth.Tokens.AccessTTL),
 	}
-	c.Audit = sallyport.Audit{Mode: f.Audit.Mode, Retention: time.Duration(f.Audit.Retention)}
+	c.Audit = sallyport.Audit{Mode: f.Audit.Mode, Retention: time.Duration(f.Audit.Retention), MaxSize: int64(f.Audit.MaxSize), WhenFull: f.Audit.WhenFull}
 	rules := f.Detect.Rules
 	c.Detect = sallyport.Detect{
 		FailedAuth: rules.FailedAuth.threshold(), FailedAuthAddress: rules.FailedAuthAddress.threshold(),

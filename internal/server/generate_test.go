@@ -92,6 +92,8 @@ func form(t reflect.Type) (words string, schema map[string]any) {
 		return "duration", text(`^[0-9.]+(ns|us|ms|s|m|h|d)([0-9.]+(ms|s|m))*$|\$\{`)
 	case reflect.TypeFor[server.Size]():
 		return "size", map[string]any{"type": []string{"string", "integer"}}
+	case reflect.TypeFor[server.DiskSize]():
+		return "size", map[string]any{"type": []string{"string", "integer"}}
 	case reflect.TypeFor[server.Rate]():
 		return "rate", map[string]any{"type": []string{"string", "number"}}
 	case reflect.TypeFor[server.Prefix]():

@@ -41,17 +41,39 @@ type Size int64
 
 // SetScalar implements strictyaml.Scalar.
 func (s *Size) SetScalar(text string) error {
+	n, ok := parseSize(text)
+	if !ok || n > 1<<31 {
+		return errors.New("is not a size such as 65536, 64KiB or 4MiB, at most 2GiB")
+	}
+	*s = Size(n)
+	return nil
+}
+
+// parseSize reads a number of bytes above zero and up to 4 EiB.
+func parseSize(text string) (int64, bool) {
 	digits, unit := text, int64(1)
-	for suffix, factor := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+	for suffix, factor := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40} {
 		if rest, ok := strings.CutSuffix(text, suffix); ok {
 			digits, unit = rest, factor
 		}
 	}
-	n, err := strconv.ParseUint(digits, 10, 32)
-	if err != nil || n == 0 || digits[0] == '0' || int64(n)*unit > 1<<31 {
-		return errors.New("is not a size such as 65536, 64KiB or 4MiB, at most 2GiB")
+	n, err := strconv.ParseUint(digits, 10, 62)
+	if err != nil || n == 0 || digits[0] == '0' || n > (1<<62)/uint64(unit) {
+		return 0, false
 	}
-	*s = Size(int64(n) * unit)
+	return int64(n) * unit, true
+}
+
+// DiskSize is a number of bytes on a disk: at least 16MiB, such as 500MiB, 20GiB or 1TiB.
+type DiskSize int64
+
+// SetScalar implements strictyaml.Scalar.
+func (s *DiskSize) SetScalar(text string) error {
+	n, ok := parseSize(text)
+	if !ok || n < 16<<20 || n > 1<<50 {
+		return errors.New("is not a size such as 500MiB, 20GiB or 1TiB, from 16MiB to 1024TiB")
+	}
+	*s = DiskSize(n)
 	return nil
 }
 
