@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -49,12 +50,18 @@ func TestFullDisk(t *testing.T) {
 	r, err := audit.NewRecorder(audit.RecorderConfig{Log: l, Durable: true, Logger: cfg.Logger})
 	must(t, err)
 	call := func() error {
-		return r.Record(t.Context(), &audit.Event{Kind: audit.CallAllowed, Reason: "a call"})
+		return r.Record(t.Context(), &audit.Event{Kind: audit.CallAllowed, Reason: strings.Repeat("long ", 200)}) // longer than store_degraded
 	}
 	kept, refused := 0, 0
 	for range 10 {
 		must(t, call())
 		kept++
+	}
+	for n := 0; n < 3000 || n > 3500; kept++ { // so that store_degraded still fits into the last page, and no call
+		must(t, r.Record(t.Context(), &audit.Event{Kind: audit.CallAllowed}))
+		info, err := os.Stat(filepath.Join(dir, "00000000000000000001.jsonl"))
+		must(t, err)
+		n = int(info.Size() % 4096)
 	}
 	fill(t, ballast)
 	for refused < 200 { // first what is left of the last page, then nothing
@@ -69,7 +76,13 @@ func TestFullDisk(t *testing.T) {
 			refused++
 		}
 	}
-	time.Sleep(300 * time.Millisecond) // retries, checkpoints
+	for range 2 {
+		time.Sleep(2200 * time.Millisecond) // longer than the pause between two attempts of the recorder alone
+		if call() == nil {
+			t.Fatal("a call was recorded on a full disk")
+		}
+		refused++
+	}
 	must(t, os.Remove(ballast))
 	began := time.Now()
 	for call() != nil {
