@@ -59,6 +59,7 @@ func TestRefusalsAreFolded(t *testing.T) {
 		}
 		time.Sleep(time.Minute) // single records again
 		r.Note(refusal(audit.AuthFailed, "192.0.2.1"))
+		time.Sleep(20 * time.Millisecond) // notes gather for a moment
 		synctest.Wait()
 		if records, n := log.sum(audit.AuthFailed); records != 22 || n != 1001 || seen != 1001 {
 			t.Errorf("%d records of %d a minute later, %d seen", records, n, seen)
