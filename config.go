@@ -60,9 +60,13 @@ type Config struct {
 	// Store keeps keys, revocations, roles and alerts. Nil: in memory.
 	Store Store
 
-	// ChildExec is the argument list that re-executes this program as the sandbox of a child; Command servers are
-	// started through it. Empty: Command servers are refused.
+	// ChildExec is the argument list that starts the sandbox of a child, such as {"/usr/bin/sallyport", "__child"};
+	// Command servers are started through it. What the sandbox needs to know and the command are put behind it. Empty:
+	// Command servers are refused.
 	ChildExec []string
+
+	// Hidden are files and directories, beside DataDir, that no child may open where the system can confine it.
+	Hidden []string
 
 	// Purpose is the reason in the records of start and stop: what this process is for. Empty: none is given.
 	Purpose string
@@ -92,6 +96,7 @@ type Server struct {
 	Command []string          // program and arguments of a child that speaks MCP over stdio
 	Env     map[string]string // environment of the child, beside PATH, HOME, LANG and TZ; nothing else is inherited
 	Dir     string            // working directory of the child. Empty: DataDir's parent is not used; "/" is
+	User    string            // whom the child runs as: a name, uid or uid:gid; needs root. Empty: our user
 	URL     string            // Streamable HTTP endpoint of a remote server
 	Handler http.Handler      // Streamable HTTP handler in this process
 

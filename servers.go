@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/sallyport-mcp/sallyport/audit"
 	"github.com/sallyport-mcp/sallyport/internal/gateway"
 	"github.com/sallyport-mcp/sallyport/internal/guard"
 	"github.com/sallyport-mcp/sallyport/internal/ratelimit"
+	"github.com/sallyport-mcp/sallyport/internal/sandbox"
 	"github.com/sallyport-mcp/sallyport/internal/securitymcp"
 	"github.com/sallyport-mcp/sallyport/internal/upstream"
 	"github.com/sallyport-mcp/sallyport/policy"
@@ -64,7 +66,7 @@ func (g *Guard) endpoints(c Config) (_ gateway.Settings, _ map[string]opened, er
 
 // upstream opens the upstream of one server, or takes over the one in use.
 func (g *Guard) upstream(c Config, s Server) (upstream.Upstream, error) {
-	if was, ok := g.ups[s.Name]; ok && sameUpstream(was.server, s) {
+	if was, ok := g.ups[s.Name]; ok && sameUpstream(was.server, s) && slices.Equal(g.config.Hidden, c.Hidden) {
 		return was.upstream, nil
 	}
 	set := 0
@@ -87,8 +89,21 @@ func (g *Guard) upstream(c Config, s Server) (upstream.Upstream, error) {
 	case len(c.ChildExec) == 0:
 		return nil, errors.New("commands are refused: Config.ChildExec is empty")
 	}
+	return newChild(c, s)
+}
+
+// newChild opens the upstream of a command, which starts inside the sandbox.
+func newChild(c Config, s Server) (upstream.Upstream, error) {
+	if err := sandbox.CheckUser(s.User); err != nil {
+		return nil, err
+	}
+	hidden, err := sandbox.Hide(append([]string{c.DataDir}, c.Hidden...)...)
+	if err != nil {
+		return nil, err
+	}
+	confined := sandbox.Policy{Hidden: hidden, User: s.User}
 	return upstream.NewStdio(upstream.StdioConfig{
-		Command: s.Command, Env: s.Env, Dir: s.Dir, Exec: c.ChildExec, Timeout: s.Timeout,
+		Command: s.Command, Env: s.Env, Dir: s.Dir, Exec: slices.Concat(c.ChildExec, confined.Arguments()), Timeout: s.Timeout,
 		MaxLine: int(s.MaxResponse), Logger: c.Log.With("server", s.Name),
 	})
 }

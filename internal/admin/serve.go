@@ -39,6 +39,10 @@ func socketPath(dataDir string) string {
 	return filepath.Join(os.TempDir(), "sallyport-"+hex.EncodeToString(sum[:8]), "admin.sock")
 }
 
+// SocketDir returns the directory of the socket: in the data directory or, where that path is too long, elsewhere.
+// Whoever can write in it can pass for the gateway and be given the token.
+func SocketDir(dataDir string) string { return filepath.Dir(socketPath(dataDir)) }
+
 func tokenPath(dataDir string) string { return filepath.Join(dataDir, "admin.token") }
 
 // Server serves verbs on the unix socket of a data directory.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport-mcp/sallyport/internal/demo"
+	"github.com/sallyport-mcp/sallyport/internal/sandbox"
 	"github.com/sallyport-mcp/sallyport/internal/server"
 )
 
@@ -72,19 +73,20 @@ func childExec() []string {
 	return []string{self, childName}
 }
 
-// childCommand replaces this process by the command given. What confines a child goes here, between start and exec.
+// childCommand replaces this process by the command given, after giving up what the policy before it withholds.
 func (a *app) childCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: childName, Hidden: true, DisableFlagParsing: true,
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage(c, "no command")
-			}
-			path, err := exec.LookPath(args[0])
+			confined, command, err := sandbox.Parse(args)
 			if err != nil {
-				return &failure{message: args[0] + " does not start: " + cause(err).Error(), fix: "install it, or give its full path", cause: errNotFound}
+				return usage(c, "%v", err)
 			}
-			return become(path, args, a)
+			path, err := exec.LookPath(command[0])
+			if err != nil {
+				return &failure{message: command[0] + " does not start: " + cause(err).Error(), fix: "install it, or give its full path", cause: errNotFound}
+			}
+			return sandbox.Run(confined, path, command, a.env)
 		},
 	}
 }

@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"internal/ratelimit":  {},
 	"internal/strictyaml": {},
 	"internal/fetch":      {},
+	"internal/sandbox":    {},
 	// A peer carries the credential it came with.
 	"internal/peer": {"internal/secret"},
 
@@ -69,7 +70,7 @@ var mayImport = map[string][]string{
 	"internal/console":     {"internal/admin", "internal/report"},
 	// The demo is a user of the library: it opens a guard as a Go program would, and shows what the log then holds.
 	"internal/demo": {"", "internal/admin", "internal/auditlog", "internal/secret", "store/sqlite", "policy", "audit"},
-	"internal/cli":  {"internal/server", "internal/admin", "internal/report", "policy", "audit", "internal/auditlog", "internal/demo"},
+	"internal/cli":  {"internal/server", "internal/admin", "internal/report", "policy", "audit", "internal/auditlog", "internal/demo", "internal/sandbox"},
 	"cmd/sallyport": {"internal/cli"},
 	// What is measured is the program as its command line runs it.
 	"bench":         {"internal/cli"},

@@ -52,6 +52,8 @@ type File struct {
 
 	// When alerts are raised.
 	Detect DetectSection `yaml:"detect"`
+
+	sources []string // the file itself and those it takes values from; absolute
 }
 
 // AdminSection is the listener for health, readiness and metrics.
@@ -85,6 +87,9 @@ type ServerSection struct {
 	Env map[string]string `yaml:"env"`
 	// Working directory of the child.
 	Dir string `yaml:"dir" default:"/"`
+	// User the child runs as: a name, a user id, or user id:group id. Only a gateway that runs as root can set it. Without
+	// it the child runs as the gateway's user.
+	User string `yaml:"user"`
 	// Streamable HTTP endpoint of a server that runs elsewhere.
 	URL string `yaml:"url"`
 	// Longest wait for an answer's first byte and between the events of a stream.

@@ -104,7 +104,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"dots in path", "servers: [{name: a, path: /a/../b, url: \"http://a\"}]", `1:21: server "a": "/a/../b" is not a clean path | begin with /, use letters, digits, and . _ ~ -, and do not end with /`},
 		{"neither", "servers: [{name: a}]", `1:11: server "a" needs exactly one of command and url | set command for a program, url for a server that runs elsewhere`},
 		{"both", "servers: [{name: a, url: \"http://a\", command: [x]}]", `1:11: server "a" needs exactly one of command and url | set command for a program, url for a server that runs elsewhere`},
-		{"env without command", "servers: [{name: a, url: \"http://a\", env: {A: b}}]", `1:11: server "a": env and dir need a command | remove them`},
+		{"env without command", "servers: [{name: a, url: \"http://a\", env: {A: b}}]", `1:11: server "a": env, dir and user need a command | remove them`},
 		{"upstream with password", "servers: [{name: a, url: \"http://u:p@a/\"}]", `1:21: servers[0].url: this is not an http or https URL without user and fragment | write the server's MCP endpoint, such as http://127.0.0.1:3001/mcp`},
 		{"command as text", "servers: [{name: a, command: npx x}]", "1:30: servers[0].command: a list is needed here, not a string | write [a, b] or one \"- item\" a line"},
 		{"bad pattern", "roles:\n  user:\n    permissions: [\"files:*\", everything]", `3:30: role "user": "everything" is not a permission: it has the form resource:action, such as "files:write" | write resource:action, such as files:read_*, or * for everything`},

@@ -185,8 +185,8 @@ func (c *checker) servers() {
 		if len(s.Command) > 0 && s.Command[0] == "" {
 			c.fail(at+".command", at+".command: the program is empty", "")
 		}
-		if len(s.Command) == 0 && (len(s.Env) > 0 || c.places.Has(at+".dir")) {
-			c.fail(at, fmt.Sprintf("server %q: env and dir need a command", s.Name), "remove them")
+		if len(s.Command) == 0 && (len(s.Env) > 0 || c.places.Has(at+".dir") || s.User != "") {
+			c.fail(at, fmt.Sprintf("server %q: env, dir and user need a command", s.Name), "remove them")
 		}
 		c.path(i, at)
 	}

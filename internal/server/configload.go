@@ -45,7 +45,12 @@ func ReadFile(path string, getenv func(string) (string, bool)) (*File, error) {
 func ParseFile(src []byte, path string, getenv func(string) (string, bool)) (*File, error) {
 	f := &File{}
 	dir := filepath.Dir(path)
-	places, err := strictyaml.Decode(src, f, strictyaml.Options{Name: path, Dir: dir, Getenv: getenv})
+	sources := []string{path}
+	read := func(name string) ([]byte, error) {
+		sources = append(sources, name)
+		return os.ReadFile(name)
+	}
+	places, err := strictyaml.Decode(src, f, strictyaml.Options{Name: path, Dir: dir, Getenv: getenv, ReadFile: read})
 	var found strictyaml.Problems
 	if err != nil && !errors.As(err, &found) {
 		return nil, err
@@ -58,6 +63,12 @@ func ParseFile(src []byte, path string, getenv func(string) (string, bool)) (*Fi
 		return nil, err
 	}
 	f.anchor(dir)
+	for _, name := range sources {
+		if name, err = filepath.Abs(name); err != nil {
+			return nil, fmt.Errorf("finding %s: %w", name, err)
+		}
+		f.sources = append(f.sources, name)
+	}
 	return f, nil
 }
 
@@ -134,6 +145,7 @@ func (f *File) guardConfig() sallyport.Config {
 		AllowedHosts:    f.hosts(),
 		AllowedOrigins:  f.AllowedOrigins,
 		Limits:          f.limits(),
+		Hidden:          f.hidden(),
 	}
 	for i := range f.Servers {
 		c.Servers = append(c.Servers, f.Servers[i].server())
@@ -174,7 +186,7 @@ func (f *File) hosts() []string {
 
 func (s *ServerSection) server() sallyport.Server {
 	return sallyport.Server{
-		Name: s.Name, Path: s.endpoint(), Command: s.Command, Env: s.Env, Dir: s.Dir, URL: s.URL,
+		Name: s.Name, Path: s.endpoint(), Command: s.Command, Env: s.Env, Dir: s.Dir, User: s.User, URL: s.URL,
 		Timeout: time.Duration(s.Timeout), MaxRequest: int64(s.MaxRequest), MaxResponse: int64(s.MaxResponse),
 		JSONRPCRefusals: s.Refusals == "jsonrpc",
 	}

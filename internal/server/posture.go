@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-mcp/sallyport/internal/admin"
+	"github.com/sallyport-mcp/sallyport/internal/sandbox"
 )
 
 // Finding is one line of a check.
@@ -23,7 +24,8 @@ const (
 	Fail = admin.Fail
 )
 
-// Posture says how far a configuration is from the defaults. It looks at the File alone; OnDisk looks at the rest.
+// Posture says how far a configuration is from the defaults, and what the kernel can do for children. It looks at no
+// file; OnDisk does.
 func Posture(f *File) []Finding {
 	var all []Finding
 	add := func(warn bool, what, good, bad string) {
@@ -49,7 +51,7 @@ func Posture(f *File) []Finding {
 	add(f.Limits.anyOff(), "limits", "on", "at least one layer is off")
 	for i := range f.Servers {
 		if s := &f.Servers[i]; len(s.Command) > 0 {
-			add(true, "server "+s.Name, "", "the child runs as this user without a sandbox: it can read the keys and the log in the data directory")
+			all = append(all, confinement(s, sandbox.Look(), os.Geteuid() == 0))
 		}
 	}
 	if runtime.GOOS == "windows" {
@@ -82,7 +84,7 @@ const soon = 14 * 24 * time.Hour
 // OnDisk checks what a configuration names: the data directory, its keys with their age, the certificate and the programs.
 func OnDisk(f *File, now time.Time) []Finding {
 	all := dirFindings(f.DataDir, now)
-	if err := findCommands(f); err != nil {
+	if err := findChildren(f); err != nil {
 		all = append(all, Finding{Level: Fail, What: "commands", Detail: err.Error()})
 	}
 	if f.TLS.Cert == "" {

@@ -44,7 +44,7 @@ func (p *program) reload(ctx context.Context, forced bool) {
 	}
 	next, err := ReadFile(p.options.Path, p.options.Getenv)
 	if err == nil {
-		err = findCommands(next)
+		err = findChildren(next)
 	}
 	if err == nil {
 		err = p.fixed(next)

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-mcp/sallyport/internal/admin"
+	"github.com/sallyport-mcp/sallyport/internal/sandbox"
 )
 
 const (
@@ -91,7 +93,10 @@ func Run(ctx context.Context, o Options) error {
 // open takes everything the program needs, cheapest and most likely to fail first, so that little is undone.
 func (p *program) open(ctx context.Context) (err error) {
 	f := p.file
-	if err := findCommands(f); err != nil {
+	if err := sandbox.Undumpable(); err != nil {
+		return err
+	}
+	if err := findChildren(f); err != nil {
 		return err
 	}
 	if f.TLS.Cert != "" {
@@ -250,11 +255,14 @@ func (p *program) shutdown(servers []*http.Server, running *sync.WaitGroup, watc
 	return errors.Join(append(errs, p.data.Close(end))...)
 }
 
-// loosened says loudly what is weaker than the default.
+// loosened says loudly what is weaker than the default, and how children are confined.
 func (p *program) loosened() {
 	for _, finding := range Posture(p.file) {
-		if finding.Level == Warn {
+		switch {
+		case finding.Level == Warn:
 			p.log.Warn("loosened setting", "what", finding.What, "detail", finding.Detail)
+		case strings.HasPrefix(finding.What, aboutServer):
+			p.log.Info("child processes", "what", finding.What, "detail", finding.Detail)
 		}
 	}
 }

@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolate puts the child into a process group of its own and has the kernel kill it when we die.
+// isolate puts the child into a session, and so a process group, of its own and has the kernel kill it when we die. A
+// process of our session could put words into the terminal that it shares with us (TIOCSTI).
 func isolate(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 }
 
 // reap waits for the child's exit, kills what is left of its group while its number is still taken, and only then lets
