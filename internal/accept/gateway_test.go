@@ -19,6 +19,7 @@ type guarded struct {
 	url     string
 	command []string
 	env     map[string]string // of the command
+	user    string            // whom the command runs as
 }
 
 // setup is what a test wants from a gateway.
@@ -54,6 +55,9 @@ func (s setup) yaml(listen, admin, data string) string {
 		fmt.Fprintf(&b, "  - name: %s\n    command:\n", one.name)
 		for _, word := range one.command {
 			fmt.Fprintf(&b, "      - %q\n", word)
+		}
+		if one.user != "" {
+			fmt.Fprintf(&b, "    user: %q\n", one.user)
 		}
 		if one.env != nil {
 			b.WriteString("    env:\n")
