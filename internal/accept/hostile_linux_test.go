@@ -98,6 +98,7 @@ func (f field) gateway(t *testing.T, uid int, childUser string) (*gateway, targe
 		must(t, os.Chown(path, uid, uid))
 	}
 	must(t, os.Chmod(home, 0o755))
+	must(t, os.Symlink("/", filepath.Join(home, "everything"))) // a rule for it would allow all
 	args := []string{"serve", "--config", g.config}
 	if uid != 0 { // becomes that user as a child would
 		args = append([]string{"__child", "--user", fmt.Sprintf("%d:%d", uid, uid), "--", f.sallyport}, args...)
@@ -232,6 +233,46 @@ func TestHostileChildAsAnotherUserAlone(t *testing.T) {
 		if o.Failed == "" {
 			t.Errorf("the child could %s", o.Name)
 		}
+	}
+}
+
+// TestGatewayIsClosedToItsUser: a process of the same user that nothing confines cannot look into the gateway, since it
+// is not dumpable. That holds where there is no Landlock too.
+func TestGatewayIsClosedToItsUser(t *testing.T) {
+	f := newField(t)
+	_, what := f.gateway(t, nobody, "")
+	tried := 0
+	for _, o := range f.once(t, what, f.sallyport, "__child", "--user", "nobody", "--") {
+		if !strings.Contains(o.Name, "the gateway's") && o.Name != "trace the gateway" && o.Name != "take a descriptor of the gateway" {
+			continue
+		}
+		if tried++; o.Failed == "" {
+			t.Errorf("a process of the same user could %s", o.Name)
+		}
+	}
+	if tried < 8 {
+		t.Errorf("only %d attempts were made", tried)
+	}
+}
+
+// TestConfinedChildWorks: what an ordinary child does goes on beside what is hidden, within its limits.
+func TestConfinedChildWorks(t *testing.T) {
+	dir := t.TempDir()
+	data, beside := filepath.Join(dir, "data"), filepath.Join(dir, "beside")
+	for _, path := range []string{data, beside} {
+		must(t, os.Mkdir(path, 0o700))
+	}
+	const script = `set -e
+cd "$1"; mkdir a b; echo text >a/f; mv a/f b/g; ln b/g h; cat h; rm -r a b; ls
+echo >/dev/null; head -c 1 /dev/urandom >/dev/null; cat /etc/passwd >/dev/null
+ls "$2" 2>/dev/null && echo listed; touch "$2/x" 2>/dev/null && echo touched; touch "$2/../new" 2>/dev/null && echo made
+ulimit -c; ulimit -n; grep NoNewPrivs /proc/self/status`
+	cmd := exec.CommandContext(t.Context(), sallyport(t), "__child", "--hide", data, "--", "sh", "-c", script, "sh", beside, data)
+	cmd.Env = environment(t)
+	out, err := cmd.CombinedOutput()
+	const want = "text\nh\n0\n4096\nNoNewPrivs:\t1\n"
+	if sandbox.Look().ABI >= 2 && (err != nil || string(out) != want) {
+		t.Errorf("%v\n%s\nwant\n%s", err, out, want)
 	}
 }
 
