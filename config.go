@@ -97,6 +97,7 @@ type Server struct {
 	Env     map[string]string // environment of the child, beside PATH, HOME, LANG and TZ; nothing else is inherited
 	Dir     string            // working directory of the child. Empty: DataDir's parent is not used; "/" is
 	User    string            // whom the child runs as: a name, uid or uid:gid; needs root. Empty: our user
+	Sandbox string            // "landlock" keeps the child from Config.Hidden and DataDir where the kernel can. Empty: nothing does
 	URL     string            // Streamable HTTP endpoint of a remote server
 	Handler http.Handler      // Streamable HTTP handler in this process
 

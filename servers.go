@@ -97,11 +97,18 @@ func newChild(c Config, s Server) (upstream.Upstream, error) {
 	if err := sandbox.CheckUser(s.User); err != nil {
 		return nil, err
 	}
-	hidden, err := sandbox.Hide(append([]string{c.DataDir}, c.Hidden...)...)
-	if err != nil {
-		return nil, err
+	confined := sandbox.Policy{User: s.User}
+	switch s.Sandbox {
+	case "":
+	case "landlock":
+		hidden, err := sandbox.Hide(append([]string{c.DataDir}, c.Hidden...)...)
+		if err != nil {
+			return nil, err
+		}
+		confined.Hidden = hidden
+	default:
+		return nil, fmt.Errorf("sandbox %q is not known: use landlock", s.Sandbox)
 	}
-	confined := sandbox.Policy{Hidden: hidden, User: s.User}
 	return upstream.NewStdio(upstream.StdioConfig{
 		Command: s.Command, Env: s.Env, Dir: s.Dir, Exec: slices.Concat(c.ChildExec, confined.Arguments()), Timeout: s.Timeout,
 		MaxLine: int(s.MaxResponse), Logger: c.Log.With("server", s.Name),

@@ -20,6 +20,7 @@ type guarded struct {
 	command []string
 	env     map[string]string // of the command
 	user    string            // whom the command runs as
+	sandbox string            // how the command is confined
 }
 
 // setup is what a test wants from a gateway.
@@ -58,6 +59,9 @@ func (s setup) yaml(listen, admin, data string) string {
 		}
 		if one.user != "" {
 			fmt.Fprintf(&b, "    user: %q\n", one.user)
+		}
+		if one.sandbox != "" {
+			fmt.Fprintf(&b, "    sandbox: %s\n", one.sandbox)
 		}
 		if one.env != nil {
 			b.WriteString("    env:\n")

@@ -92,7 +92,7 @@ func (f field) gateway(t *testing.T, uid int, childUser string) (*gateway, targe
 	must(t, err)
 	listen, admin := freeAddress(t), freeAddress(t)
 	g := &gateway{base: "http://" + listen, admin: "http://" + admin, config: filepath.Join(home, "sallyport.yaml"), data: filepath.Join(home, "data")}
-	s := setup{open: true, servers: []guarded{{name: "child", command: []string{f.hostile}, user: childUser}}}
+	s := setup{open: true, servers: []guarded{{name: "child", command: []string{f.hostile}, user: childUser, sandbox: "landlock"}}}
 	must(t, os.WriteFile(g.config, []byte(s.yaml(listen, admin, g.data)), 0o600))
 	for _, path := range []string{home, g.config} {
 		must(t, os.Chown(path, uid, uid))

@@ -45,16 +45,19 @@ func findUsers(f *File) error {
 // aboutServer begins What of the findings about one server.
 const aboutServer = "server "
 
-// confinement says what keeps the child of a server from the keys. A child that shares the gateway's user is confined by
-// Landlock or not at all.
+// confinement says what keeps the child of a server from the keys: another user, Landlock where it is asked for, or
+// nothing.
 func confinement(s *ServerSection, can sandbox.Confinement, root bool) Finding {
 	finding := Finding{Level: OK, What: aboutServer + s.Name}
 	switch {
 	case s.User != "":
 		finding.Detail = "the child runs as user " + s.User
-		if can.ABI > 0 {
+		if can.ABI > 0 && s.Sandbox != "" {
 			finding.Detail += fmt.Sprintf(" and under Landlock (ABI %d)", can.ABI)
 		}
+	case s.Sandbox == "":
+		finding.Level = Warn
+		finding.Detail = "the child runs as this user without Landlock: it can read the keys and the log in the data directory; set sandbox: landlock, or user, which needs root"
 	case can.ABI == 0:
 		finding.Level = Warn
 		finding.Detail = "the child runs as this user and this system cannot confine it: it can read the keys and the log in the data directory; set user, which needs root"

@@ -15,21 +15,22 @@ func TestConfinementIsSaid(t *testing.T) {
 	old := sandbox.Confinement{ABI: 3, Missing: []string{"send signals", "connect to sockets"}}
 	whole := sandbox.Confinement{ABI: 6}
 	for _, c := range []struct {
-		user string
-		can  sandbox.Confinement
-		root bool
-		want admin.Level
-		says string
+		user, sandbox string
+		can           sandbox.Confinement
+		root          bool
+		want          admin.Level
+		says          string
 	}{
-		{"", none, false, Warn, "it can read the keys and the log"},
-		{"", none, true, Warn, "it can read the keys and the log"},
-		{"", old, false, Warn, "send signals, connect to sockets"},
-		{"", whole, true, Warn, "set user"},
-		{"", whole, false, OK, "cannot open keys"},
-		{"mcp", none, true, OK, "as user mcp"},
-		{"mcp", whole, true, OK, "Landlock (ABI 6)"},
+		{"", "", whole, false, Warn, "set sandbox: landlock"},
+		{"", "landlock", none, false, Warn, "it can read the keys and the log"},
+		{"", "landlock", none, true, Warn, "it can read the keys and the log"},
+		{"", "landlock", old, false, Warn, "send signals, connect to sockets"},
+		{"", "landlock", whole, true, Warn, "set user"},
+		{"", "landlock", whole, false, OK, "cannot open keys"},
+		{"mcp", "", none, true, OK, "as user mcp"},
+		{"mcp", "landlock", whole, true, OK, "Landlock (ABI 6)"},
 	} {
-		got := confinement(&ServerSection{Name: "files", User: c.user}, c.can, c.root)
+		got := confinement(&ServerSection{Name: "files", User: c.user, Sandbox: c.sandbox}, c.can, c.root)
 		if got.Level != c.want || !strings.Contains(got.Detail, c.says) {
 			t.Errorf("user %q, %+v, root %v: %+v", c.user, c.can, c.root, got)
 		}

@@ -90,6 +90,9 @@ type ServerSection struct {
 	// User the child runs as: a name, a user id, or user id:group id. Only a gateway that runs as root can set it. Without
 	// it the child runs as the gateway's user.
 	User string `yaml:"user"`
+	// How the child is kept from the data directory and the configuration: landlock, on Linux. Directories on the way
+	// to them cannot be listed or written by the child then. Without it, nothing keeps it from them but user.
+	Sandbox string `yaml:"sandbox" enum:"landlock"`
 	// Streamable HTTP endpoint of a server that runs elsewhere.
 	URL string `yaml:"url"`
 	// Longest wait for an answer's first byte and between the events of a stream.

@@ -185,7 +185,7 @@ func (c *checker) servers() {
 		if len(s.Command) > 0 && s.Command[0] == "" {
 			c.fail(at+".command", at+".command: the program is empty", "")
 		}
-		if len(s.Command) == 0 && (len(s.Env) > 0 || c.places.Has(at+".dir") || s.User != "") {
+		if len(s.Command) == 0 && (len(s.Env) > 0 || c.places.Has(at+".dir") || s.User != "" || s.Sandbox != "") {
 			c.fail(at, fmt.Sprintf("server %q: env, dir and user need a command", s.Name), "remove them")
 		}
 		c.path(i, at)

@@ -186,7 +186,7 @@ func (f *File) hosts() []string {
 
 func (s *ServerSection) server() sallyport.Server {
 	return sallyport.Server{
-		Name: s.Name, Path: s.endpoint(), Command: s.Command, Env: s.Env, Dir: s.Dir, User: s.User, URL: s.URL,
+		Name: s.Name, Path: s.endpoint(), Command: s.Command, Env: s.Env, Dir: s.Dir, User: s.User, Sandbox: s.Sandbox, URL: s.URL,
 		Timeout: time.Duration(s.Timeout), MaxRequest: int64(s.MaxRequest), MaxResponse: int64(s.MaxResponse),
 		JSONRPCRefusals: s.Refusals == "jsonrpc",
 	}
