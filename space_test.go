@@ -103,8 +103,11 @@ func TestMaxSizeRefuses(t *testing.T) {
 	var rules map[string]int
 	eventually(t, "the refusal is not on record", func() bool {
 		_, rules = r.kinds(t)
-		return rules["store_degraded max_size"] == rules["store_recovered max_size"]+1
+		return rules["store_degraded max_size"] > 0 // a segment compressed since may have ended it
 	})
+	if open := rules["store_degraded max_size"] - rules["store_recovered max_size"]; open != 0 && open != 1 {
+		t.Errorf("the pairs do not match: %v", rules)
+	}
 	if rules["audit_nearly_full audit"] != 1 || rules["store_degraded audit"] != 0 || rules["records_deleted max_size"] != 0 {
 		t.Errorf("after %d calls: %v", sent, rules)
 	}
