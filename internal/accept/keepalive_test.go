@@ -19,7 +19,7 @@ func TestAcceptKeepAlive(t *testing.T) {
 		t.Run(string(e), func(t *testing.T) {
 			g := startGateway(t, setup{servers: []guarded{{name: "echo", url: startEcho(t, e).url}}})
 			c := newClient(g.endpoint("echo"), g.newKey(t, "admin"), e)
-			dials := c.countDials()
+			conns := c.watchConnections()
 			c.mustConnect(t)
 			small, large := counts(9000), counts(1000)
 			for i := range small {
@@ -28,22 +28,50 @@ func TestAcceptKeepAlive(t *testing.T) {
 			for i := range large {
 				c.mustEcho(t, fmt.Sprintf("%d %s", i, strings.Repeat("0123456789abcdef", 64<<10/16)))
 			}
-			if n := dials.Load(); n != 1 {
-				t.Errorf("%d connections for %d sequential calls, want 1", n, small+large)
+			if n := conns.lost.Load(); n != 0 {
+				t.Errorf("%d of %d connections were ended by the gateway in %d sequential calls", n, conns.dialled.Load(), small+large)
 			}
-			t.Logf("%d calls and %d of 64 KiB, none lost, %d connection", small, large, dials.Load())
+			t.Logf("%d calls and %d of 64 KiB, none lost, %d connection(s), none ended by the gateway", small, large, conns.dialled.Load())
 		})
 	}
 }
 
-// countDials makes the client count the connections it opens.
-func (c *client) countDials() *atomic.Int64 {
-	var dials atomic.Int64
+// connections counts what a client opened, and which of it the other side ended. A client on a busy machine gives up a
+// connection of its own accord when its writer was not scheduled for 50 ms (net/http); that loses nothing.
+type connections struct{ dialled, lost atomic.Int64 }
+
+// watched is a connection that notes who ended it.
+type watched struct {
+	net.Conn
+	of     *connections
+	closed atomic.Bool // by us
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil && !w.closed.Swap(true) {
+		w.of.lost.Add(1)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.closed.Store(true)
+	return w.Conn.Close()
+}
+
+// watchConnections makes the client count its connections.
+func (c *client) watchConnections() *connections {
+	all := &connections{}
 	c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		dials.Add(1)
-		return new(net.Dialer).DialContext(ctx, network, address)
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		all.dialled.Add(1)
+		return &watched{Conn: conn, of: all}, nil
 	}}
-	return &dials
+	return all
 }
 
 // mustEcho calls echo and checks that exactly what was sent came back, over SSE.
