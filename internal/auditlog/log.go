@@ -24,7 +24,8 @@ type Config struct {
 	// Writer identifies the log in its checkpoints: 1 to 64 lower-case letters, digits and hyphens. Empty: made at
 	// random at first start and kept in Dir. It must not change afterwards.
 	Writer string
-	// Key signs the checkpoints (LoadKey). Required; it must not change during the life of the log.
+	// Key signs the checkpoints. Who loses it cannot go on with its log; who steals it can forge
+	// whatever no checkpoint elsewhere holds. Required; it must not change during the life of the log.
 	Key ed25519.PrivateKey
 	// CheckpointEvery is the time from an event to the checkpoint that covers it. 0: 1 s.
 	CheckpointEvery time.Duration

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -252,40 +250,5 @@ func TestAppendRefusesWrongNumbers(t *testing.T) {
 	}
 	if err := l.Append([]*audit.Event{e}, nil); err == nil {
 		t.Error("no lines")
-	}
-}
-
-func TestLoadKey(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "keys", "checkpoint.key")
-	var (
-		wg   sync.WaitGroup
-		mu   sync.Mutex
-		keys = map[string]bool{}
-	)
-	for range 8 {
-		wg.Go(func() {
-			k, err := auditlog.LoadKey(path)
-			if err != nil {
-				t.Error(err)
-			}
-			mu.Lock()
-			keys[string(k)] = true
-			mu.Unlock()
-		})
-	}
-	wg.Wait()
-	if len(keys) != 1 {
-		t.Errorf("%d keys", len(keys))
-	}
-	info, err := os.Stat(path)
-	must(t, err)
-	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v", info.Mode())
-	}
-	for _, bad := range []string{"", "zz", strings.Repeat("0", 62), strings.Repeat("0", 66)} {
-		must(t, os.WriteFile(path, []byte(bad), 0o600))
-		if _, err := auditlog.LoadKey(path); err == nil || errors.Is(err, fs.ErrNotExist) || bad != "" && strings.Contains(err.Error(), bad) {
-			t.Errorf("key %q: %v", bad, err)
-		}
 	}
 }
