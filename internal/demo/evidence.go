@@ -14,6 +14,9 @@ import (
 
 // evidence shows what the log holds about the tour, the alert it raised, and whether the log proves itself.
 func evidence(ctx context.Context, out io.Writer, ops *admin.Operations, dir string) error {
+	if err := settle(ctx, dir); err != nil {
+		return err
+	}
 	if err := auditLines(ctx, out, dir); err != nil {
 		return err
 	}
@@ -41,12 +44,35 @@ func evidence(ctx context.Context, out io.Writer, ops *admin.Operations, dir str
 	return nil
 }
 
+// settle waits until the tour's last record, the alert, is on disk: refusals of strangers do not wait for it.
+func settle(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		found := false
+		err := auditlog.Scan(ctx, dir, time.Time{}, time.Time{}, func(e *audit.Event) error {
+			found = found || e.Kind == audit.AlertRaised
+			return nil
+		})
+		if err != nil || found {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the alert did not reach the log", errUnexpected)
+		case <-tick.C:
+		}
+	}
+}
+
 // auditLines prints one record of each kind the tour made; where there are many, the last.
 func auditLines(ctx context.Context, out io.Writer, dir string) error {
 	var order []audit.Kind
 	last := map[audit.Kind]audit.Event{}
 	count := map[audit.Kind]int{}
-	err := auditlog.Scan(ctx, dir, time.Time{}, time.Now().Add(time.Hour), func(e *audit.Event) error {
+	err := auditlog.Scan(ctx, dir, time.Time{}, time.Time{}, func(e *audit.Event) error {
 		if count[e.Kind] == 0 {
 			order = append(order, e.Kind)
 		}
