@@ -2,14 +2,12 @@ package upstream
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/sallyport-mcp/sallyport/internal/wire"
-	"github.com/sallyport-mcp/sallyport/policy"
 )
 
 // Header names in canonical form, so that they can be set without being canonicalised each time.
@@ -104,27 +102,10 @@ func setModern(h http.Header, m *wire.Message) {
 	if m.Method == "" {
 		return
 	}
-	h[headerMethod] = []string{headerValue(m.Method)}
-	switch m.Method {
-	case "tools/call", "prompts/get", "resources/read":
-		if m.Target.Kind != policy.Method {
-			h[headerName] = []string{headerValue(m.Target.Name)}
-		}
+	h[headerMethod] = []string{wire.EncodeHeader(m.Method)}
+	if name, ok := m.MirroredName(); ok {
+		h[headerName] = []string{wire.EncodeHeader(name)}
 	}
-}
-
-// headerValue is a string as SEP-2243 puts it into a header: as it is when it is printable ASCII without outer white
-// space and is not itself of the encoded form, else in base64 between markers.
-func headerValue(s string) string {
-	const prefix, suffix = "=?base64?", "?="
-	plain := s == strings.Trim(s, " \t") && (!strings.HasPrefix(s, prefix) || !strings.HasSuffix(s, suffix))
-	for i := 0; plain && i < len(s); i++ {
-		plain = s[i] >= 0x20 && s[i] <= 0x7e
-	}
-	if plain {
-		return s
-	}
-	return prefix + base64.StdEncoding.EncodeToString([]byte(s)) + suffix
 }
 
 // passes says whether a header of the client may reach the upstream. The list is closed: credentials, cookies and

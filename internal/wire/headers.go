@@ -128,6 +128,12 @@ func (m *Message) named() string {
 	return m.Target.Name
 }
 
+// MirroredName returns what the Mcp-Name header of a modern request repeats from its body; false for a method that has no
+// such header (MCP 2026-07-28, transports).
+func (m *Message) MirroredName() (name string, ok bool) {
+	return m.named(), mirrorsName(m.Method) && m.named() != ""
+}
+
 func mirrorsName(method string) bool {
 	row := methods[method]
 	return row != nil && row.NameHeader
